@@ -1,0 +1,106 @@
+"""Identities: who a peer says it is, and the patterns by which a group admits it."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from dataclasses import dataclass
+
+
+class IdentityKind(enum.IntEnum):
+    """Identification types, RFC 7296 3.5."""
+
+    IPV4 = 1
+    FQDN = 2
+    RFC822 = 3
+    IPV6 = 5
+    DN = 9
+    KEY_ID = 11
+
+
+_PREFIX = {
+    IdentityKind.IPV4: "ipv4",
+    IdentityKind.FQDN: "fqdn",
+    IdentityKind.RFC822: "email",
+    IdentityKind.IPV6: "ipv6",
+    IdentityKind.DN: "dn",
+    IdentityKind.KEY_ID: "keyid",
+}
+_KIND = {prefix: kind for kind, prefix in _PREFIX.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """``kind`` and the octets as they stand on the wire (a DN is its DER Name)."""
+
+    kind: int
+    data: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> Identity:
+        """Read ``kind:value``: ``fqdn:rx1.example``, ``email:a@b``, ``ipv4:10.0.0.1``, ``ipv6:fd00::1``,
+        ``keyid:news`` (``keyid:0x6e657773`` for octets), ``dn:0x30...`` (DER in hex).
+
+        Raises ValueError that names what was found and what is accepted.
+        """
+        prefix, separator, value = text.partition(":")
+        kind = _KIND.get(prefix)
+        if not separator or kind is None or not value:
+            raise ValueError(f"identity {text!r} is not KIND:VALUE with KIND one of {', '.join(_KIND)}")
+        try:
+            if kind is IdentityKind.IPV4:
+                return cls(kind, ipaddress.IPv4Address(value).packed)
+            if kind is IdentityKind.IPV6:
+                return cls(kind, ipaddress.IPv6Address(value).packed)
+            if kind is IdentityKind.DN or (kind is IdentityKind.KEY_ID and value.startswith("0x")):
+                return cls(kind, bytes.fromhex(value.removeprefix("0x")))
+            return cls(kind, value.encode("utf-8" if kind is IdentityKind.KEY_ID else "ascii"))
+        except ValueError as error:
+            raise ValueError(f"identity {text!r}: {error}") from None
+
+    def __str__(self) -> str:
+        try:
+            kind = IdentityKind(self.kind)
+        except ValueError:
+            return f"id-type-{self.kind}:0x{self.data.hex()}"
+        prefix = _PREFIX[kind]
+        if kind in (IdentityKind.IPV4, IdentityKind.IPV6) and len(self.data) in (4, 16):
+            return f"{prefix}:{ipaddress.ip_address(self.data)}"
+        if kind is not IdentityKind.DN:
+            try:
+                text = self.data.decode("utf-8")
+            except UnicodeDecodeError:
+                text = ""
+            if text.isprintable() and text and not text.startswith("0x"):
+                return f"{prefix}:{text}"
+        return f"{prefix}:0x{self.data.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityPattern:
+    """Matches one identity, every name under a domain (``fqdn:*.example``, ``email:*@example``), or ``any``."""
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> IdentityPattern:
+        """Check the pattern; raises ValueError as ``Identity.parse`` does."""
+        if text != "any" and not text.startswith(("fqdn:*.", "email:*@")):
+            text = str(Identity.parse(text))
+        return cls(text)
+
+    def matches(self, identity: Identity) -> bool:
+        if self.text == "any":
+            return True
+        name = str(identity)
+        if self.text.startswith(("fqdn:*.", "email:*@")):
+            prefix, tail = self.text.split("*", 1)
+            # Names compare without case (RFC 4343); the part under the star is not empty.
+            return (
+                name.startswith(prefix)
+                and name.lower().endswith(tail.lower())
+                and len(name) > len(prefix) + len(tail)
+            )
+        if self.text.startswith(("fqdn:", "email:")):
+            return name.lower() == self.text.lower()
+        return name == self.text
