@@ -1,0 +1,143 @@
+"""The neutral nouns of a group: its policy, the view that a member is given, the orders to rekey.
+
+Nothing here knows a wire format. Lifetimes, delays and intervals are seconds, instants Unix seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gkmd.core.address import IpAddress
+from gkmd.core.algorithms import Cipher, Integrity, KeyWrap, RekeyAuth
+from gkmd.core.change import Change, DataSa, RekeySa
+from gkmd.core.esp import Mode
+from gkmd.core.identity import Identity, IdentityPattern
+
+
+@dataclass(frozen=True, slots=True)
+class SenderRule:
+    """Who may send; ``source`` fixes the address that it sends from, None takes the address it registers from."""
+
+    who: IdentityPattern
+    source: IpAddress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPolicy:
+    """What the operator (later: a reservation) decides about a group; it does not change by itself."""
+
+    name: str
+    group_id: Identity
+    address: IpAddress  # destination of the data
+    protocol: int  # 17 UDP, 0 any
+    port: int  # destination port of the data, 0 any
+    rekey_address: IpAddress
+    rekey_port: int
+    rekey_source: IpAddress | None  # the server's address on rekeys; None: any source is announced
+    rekey_interface: str  # interface that rekeys leave by; "" leaves it to the host's routes
+    rekey_ttl: int
+    senders: tuple[SenderRule, ...]
+    receivers: tuple[IdentityPattern, ...]
+    mode: Mode
+    cipher: Cipher
+    integrity: Integrity | None
+    rekey_cipher: Cipher
+    rekey_integrity: Integrity | None
+    key_wrap: KeyWrap
+    rekey_auth: RekeyAuth
+    tek_lifetime: float
+    kek_lifetime: float
+    activation_delay: int  # ATD
+    deactivation_delay: int  # DTD
+    rekey_repeats: int  # copies after the first
+    rekey_interval: float  # between copies
+    sender_id_bits: int  # GWP_SENDER_ID_BITS for counter mode ciphers
+    capacity: int  # most members at once, 0 unlimited
+    starts: float | None = None
+    ends: float | None = None
+
+    @property
+    def shared_sa(self) -> bool:
+        """All senders share one SA; never with a counter mode cipher, whose IVs would meet (RFC 6054)."""
+        return not self.cipher.aead
+
+
+class Refusal(enum.Enum):
+    """Why a group does not take a member; the wire decides which notify says it."""
+
+    UNKNOWN_GROUP = "unknown-group"
+    NOT_AUTHORIZED = "not-authorized"
+    NOT_YET_OPEN = "not-yet-open"
+    CLOSED = "closed"
+    FULL = "full"
+    SENDER_IDS_EXHAUSTED = "sender-ids-exhausted"
+
+
+class Refused(Exception):
+    """A join is refused; nothing has changed."""
+
+    def __init__(self, refusal: Refusal, detail: str = "") -> None:
+        super().__init__(f"{refusal.value}{': ' + detail if detail else ''}")
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to an Ask. With ``refusal`` None the member is admitted with these roles."""
+
+    refusal: Refusal | None
+    receives: bool = False
+    sends: bool = False
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """All that one member is told at registration, as of ``now``."""
+
+    policy: GroupPolicy
+    now: float
+    data_sas: tuple[DataSa, ...]  # every live one; for a sender its own (newest last) among them
+    rekey_sa: RekeySa
+    sender_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RekeyOrder:
+    """One new GSA_REKEY (or GROUPKEY-PUSH) to be made, protected by ``under`` with ``message_id``."""
+
+    policy: GroupPolicy
+    now: float
+    reason: str
+    under: RekeySa
+    message_id: int
+    new_rekey_sa: RekeySa | None
+    data_sas: tuple[DataSa, ...]  # the new ones
+    deleted_spis: tuple[int, ...]  # Data-Security SAs that go after the deactivation delay
+    close: bool = False  # the whole group ends
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A stored rekey datagram goes out once more, bit for bit."""
+
+    policy: GroupPolicy
+    datagram: bytes
+
+
+Duty: TypeAlias = RekeyOrder | Repeat
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    view: GroupView
+    changes: tuple[Change, ...]
+    orders: tuple[RekeyOrder, ...]  # sent before the reply, so that receivers know a new sender's SA first
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    changes: tuple[Change, ...]
+    orders: tuple[RekeyOrder, ...]
