@@ -36,7 +36,17 @@ ARROWS: dict[str, set[str]] = {
     "gkmd.cli": {"gkmd.core", "gkmd.crypto.issuing", "gkmd.daemon", "gkmd.cli"},
 }
 PURE = ("wire", "gkmd.core", "gkmd.crypto", "gkmd.group", "gkmd.ike")
-IMPURE_MODULES = {"time", "random", "secrets", "socket", "asyncio", "sqlite3", "threading", "subprocess", "select"}
+IMPURE_MODULES = {
+    "time",
+    "random",
+    "secrets",
+    "socket",
+    "asyncio",
+    "sqlite3",
+    "threading",
+    "subprocess",
+    "select",
+}
 # core.rng is the one seam where the system's randomness is named.
 IMPURE_ALLOWED = {"gkmd/core/rng.py"}
 LINE_LIMIT = 700
@@ -110,7 +120,9 @@ def test_source_file(path: Path) -> None:
         assert not impurities(path)
     if package != "gkmd.crypto":
         assert not [n for _, n in imported(path) if n.split(".")[0] == "cryptography"]
-    assert len(path.read_text().splitlines()) <= LINE_LIMIT, f"{relative} is over {LINE_LIMIT} lines: split it by noun"
+    assert len(path.read_text().splitlines()) <= LINE_LIMIT, (
+        f"{relative} is over {LINE_LIMIT} lines: split it by noun"
+    )
     assert path.stem not in FORBIDDEN_NAMES
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Cipher:
-    """An encryption transform (type 1). ``key_octets`` includes the salt that AEAD ciphers take from KEYMAT."""
+    """An encryption transform (type 1). ``key_octets`` includes the salt that AEAD ciphers take."""
 
     name: str
     transform_id: int

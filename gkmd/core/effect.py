@@ -52,7 +52,7 @@ class SwitchOutput:
 
 @dataclass(frozen=True, slots=True)
 class JoinMulticast:
-    """Listen to a multicast address for datagrams to ``port`` (rekeys), or only be a member (port 0: data)."""
+    """Listen to an address for datagrams to ``port`` (rekeys), or only be a member (port 0: data)."""
 
     group: str
     address: IpAddress
@@ -78,7 +78,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class SendMulticast:
-    """``source`` is the local address to send from, or None for the host's choice; ``interface`` may be empty."""
+    """``source``: local address to send from, None for the host's choice; ``interface`` may be empty."""
 
     datagram: bytes
     address: IpAddress

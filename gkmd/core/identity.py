@@ -78,7 +78,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class IdentityPattern:
-    """Matches one identity, every name under a domain (``fqdn:*.example``, ``email:*@example``), or ``any``."""
+    """Matches one identity, a domain's names (``fqdn:*.example``, ``email:*@example``), or ``any``."""
 
     text: str
 
