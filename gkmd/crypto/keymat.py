@@ -1,4 +1,4 @@
-"""Keying material: an IKE SA's keys (RFC 7296 2.14), GSK_w and the parts of Rekey SA keys (RFC 9838 3.4)."""
+"""Keying material: an IKE SA's keys (RFC 7296 2.14), GSK_w (RFC 9838 3.1.1), Rekey SA keys (RFC 9838 3.4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gkmd.core.errors import CryptoError, LocalError
 from gkmd.core.secret import SecretBytes
 from gkmd.crypto.prf import prf, prf_plus
 
-_GROUP_WRAP_LABEL = b"Key Wrap for G-IKEv2"  # RFC 9838 3.4: 20 octets, no NUL
+_GROUP_WRAP_LABEL = b"Key Wrap for G-IKEv2"  # RFC 9838 3.1.1: 20 octets, no NUL
 
 
 @dataclass(frozen=True, slots=True)
