@@ -69,6 +69,15 @@ class ProtocolId(IntEnum):
     GIKE_UPDATE = 6
 
 
+# RFC 7296 3.3.1 and 3.11, RFC 9838 4.4.2.
+SPI_OCTETS: Final[dict[int, int]] = {
+    ProtocolId.IKE: 8,
+    ProtocolId.AH: 4,
+    ProtocolId.ESP: 4,
+    ProtocolId.GIKE_UPDATE: 16,
+}
+
+
 class TransformType(IntEnum):
     """Transform types (RFC 7296 3.3.2, RFC 9370, RFC 9827, RFC 9838 table 20)."""
 
