@@ -1,0 +1,54 @@
+"""Where scenarios can run: on this kernel, or in a guest of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+GUEST_KERNEL = Path("/usr/bin/linux.uml")
+LAUNCHER = Path(__file__).resolve().parents[1] / "uml" / "run"
+REPO = Path(__file__).resolve().parents[2]
+FRESH_IN_GUEST = ("/tmp", "/run", "/dev/shm")  # noqa: S108
+
+
+def why_not_native() -> str:
+    """Why this kernel cannot run a scenario; empty when it can."""
+    if os.geteuid() != 0:
+        return "not root"
+    if tools := missing_tools():
+        return tools
+    key = "0x" + bytes(20).hex()
+    probe = ["unshare", "-n", "ip", "xfrm", "state", "add", "src", "127.0.0.1", "dst", "127.0.0.2"]
+    probe += ["proto", "esp", "spi", "1", "mode", "transport", "aead", "rfc4106(gcm(aes))", key, "128"]
+    done = subprocess.run(probe, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return f"this kernel has no ESP ({done.stderr.strip() or 'no reason given'})".replace("\n", " ")
+    return ""
+
+
+def why_not_guest() -> str:
+    """Why no guest can run here; empty when it can."""
+    if not GUEST_KERNEL.exists():
+        return f"{GUEST_KERNEL} is missing (Debian package user-mode-linux)"
+    return missing_tools()
+
+
+def missing_tools() -> str:
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = [tool for tool in ("ip", "bridge", "tcpdump") if shutil.which(tool, path=path) is None]
+    return f"missing programs: {', '.join(missing)}" if missing else ""
+
+
+def guest_command(words: list[str], *, cpu: int, seconds: float, writable: list[Path]) -> list[str]:
+    """The launcher's command line that runs ``words`` in a guest which sees this repository and interpreter."""
+    binds = {REPO, Path(sys.prefix).resolve(), *(path.resolve() for path in writable)}
+    base = Path(sys.base_prefix).resolve()
+    if str(base).startswith(FRESH_IN_GUEST):
+        binds.add(base)
+    command = [str(LAUNCHER), "-c", str(cpu), "-t", str(int(seconds)), "-d", str(REPO)]
+    for bind in sorted(binds):
+        command += ["-b", str(bind)]
+    return [*command, "--", *words]
