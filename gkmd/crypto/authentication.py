@@ -172,16 +172,15 @@ def load_public(spki_der: bytes) -> PublicKey:
     return key
 
 
+def check_public_key(spki_der: bytes, algorithm_identifier: bytes) -> None:
+    """CryptoError unless this key can have made signatures under this very algorithm."""
+    _fitting(load_public(spki_der), spki_der, algorithm_identifier)
+
+
 def verify_signature(spki_der: bytes, algorithm_identifier: bytes, signature: bytes, octets: bytes) -> None:
     """CryptoError unless ``signature`` over ``octets`` verifies with this key under this very algorithm."""
     key = load_public(spki_der)
-    scheme = signature_scheme.parse(algorithm_identifier)
-    # The identifier must fit the key: a signature is never tried under another key's algorithm.
-    if scheme.kinds.isdisjoint((_kind(key),)):
-        raise CryptoError(f"a {scheme.name} signature does not fit a {_kind(key).value} key")
-    if signature_scheme.is_pss_only(spki_der) and not scheme.pss:
-        # RFC 4055 1.2: a key that names id-RSASSA-PSS signs by PSS only.
-        raise CryptoError(f"a {scheme.name} signature does not fit a key for RSASSA-PSS")
+    scheme = _fitting(key, spki_der, algorithm_identifier)
     try:
         if isinstance(key, Ed25519PublicKey):
             key.verify(signature, octets)
@@ -206,6 +205,17 @@ def parse_auth_data_untrusted(data: bytes) -> tuple[bytes, bytes]:
     return data[1:end], data[end:]
 
 
+def _fitting(key: PublicKey, spki_der: bytes, algorithm_identifier: bytes) -> signature_scheme.Scheme:
+    scheme = signature_scheme.parse(algorithm_identifier)
+    # The identifier must fit the key: a signature is never tried under another key's algorithm.
+    if _kind(key) not in scheme.kinds:
+        raise CryptoError(f"a {scheme.name} signature does not fit a {_kind(key).value} key")
+    if signature_scheme.is_pss_only(spki_der) and not scheme.pss:
+        # RFC 4055 1.2: a key that names id-RSASSA-PSS signs by PSS only.
+        raise CryptoError(f"a {scheme.name} signature does not fit a key for RSASSA-PSS")
+    return scheme
+
+
 def _kind(key: PublicKey) -> KeyKind:
     if isinstance(key, Ed25519PublicKey):
         return KeyKind.ED25519
@@ -227,6 +237,7 @@ __all__ = [
     "SIGNATURE_HASHES",
     "SigningKey",
     "build_auth_data",
+    "check_public_key",
     "load_public",
     "parse_auth_data_untrusted",
     "psk_auth",
