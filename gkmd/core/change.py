@@ -54,6 +54,7 @@ class PendingRekey:
     datagram: bytes
     repeats_left: int
     next_at: float
+    under: bytes = b""  # SPI of the Rekey SA that protects it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class GroupRecord:
     next_key_id: int
     pending: tuple[PendingRekey, ...]
     closed: bool
+    terms: str = ""  # the policy that members are bound to, as text; other terms need other SAs
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,13 @@ class PutGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class DropGroup:
+    """The group is no longer configured; its members have gone by changes of their own."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutMember:
     record: MemberRecord
 
@@ -127,7 +136,7 @@ class DropIkeSa:
     spi_r: bytes
 
 
-Change: TypeAlias = PutGroup | PutMember | DropMember | PutIkeSa | DropIkeSa
+Change: TypeAlias = PutGroup | DropGroup | PutMember | DropMember | PutIkeSa | DropIkeSa
 
 
 @dataclass(frozen=True, slots=True)

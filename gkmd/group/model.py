@@ -18,7 +18,7 @@ from gkmd.core.identity import Identity, IdentityPattern
 
 @dataclass(frozen=True, slots=True)
 class SenderRule:
-    """Who may send; ``source`` fixes the address that it sends from, None takes the address it registers from."""
+    """Who may send; ``source`` fixes the address that it sends from, None takes that of its registration."""
 
     who: IdentityPattern
     source: IpAddress | None = None
@@ -57,6 +57,7 @@ class GroupPolicy:
     capacity: int  # most members at once, 0 unlimited
     starts: float | None = None
     ends: float | None = None
+    most_sender_ids: int = 8  # Sender-IDs that one registration gets at most (RFC 9838 2.5.1)
 
     @property
     def shared_sa(self) -> bool:
@@ -93,13 +94,20 @@ class Verdict:
     detail: str = ""
 
 
+def gone_at(sa: DataSa | RekeySa) -> float:
+    """The instant at which an SA is no longer valid: its expiry, or the end of its deactivation delay if
+    earlier.
+    """
+    return sa.expires if sa.removed_at is None else min(sa.expires, sa.removed_at)
+
+
 @dataclass(frozen=True, slots=True)
 class GroupView:
     """All that one member is told at registration, as of ``now``."""
 
     policy: GroupPolicy
     now: float
-    data_sas: tuple[DataSa, ...]  # every live one; for a sender its own (newest last) among them
+    data_sas: tuple[DataSa, ...]  # every live one; for a sender its own (newest last) among them; see gone_at
     rekey_sa: RekeySa
     sender_ids: tuple[int, ...]
 
@@ -114,9 +122,10 @@ class RekeyOrder:
     under: RekeySa
     message_id: int
     new_rekey_sa: RekeySa | None
-    data_sas: tuple[DataSa, ...]  # the new ones
-    deleted_spis: tuple[int, ...]  # Data-Security SAs that go after the deactivation delay
-    close: bool = False  # the whole group ends
+    data_sas: tuple[DataSa, ...]  # new, or announced so shortly before that a member may have missed it
+    deleted_spis: tuple[int, ...]  # Data-Security SAs that go after the deactivation delay; likewise
+    close: bool = False  # the whole group ends: every SA goes at once
+    exclude: bool = False  # with ``close``: but members may register again at once (RFC 9838 2.4.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,7 @@ class Repeat:
 
     policy: GroupPolicy
     datagram: bytes
+    changes: tuple[Change, ...] = ()  # journalled before it goes out: an earlier write may have failed
 
 
 Duty: TypeAlias = RekeyOrder | Repeat
@@ -141,3 +151,25 @@ class Joined:
 class Left:
     changes: tuple[Change, ...]
     orders: tuple[RekeyOrder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStatus:
+    """One line about a group for the control socket."""
+
+    policy: GroupPolicy
+    epoch: int
+    opened: bool
+    closed: bool
+    members: int
+    senders: int
+    data_sas: int
+    next_rekey: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SasOfGroup:
+    """The live SAs of a group for the control socket."""
+
+    data_sas: tuple[DataSa, ...]
+    rekey_sas: tuple[RekeySa, ...]

@@ -1,0 +1,256 @@
+"""Every group of the server: the one place where group state changes.
+
+Changes that a method returns are journalled before anything else is done about them. Those of orders come
+with ``sealed``: a server that dies before has never used what the order contained, and makes another one when
+it is back.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from typing import Final
+
+from gkmd.core.change import Change, DropGroup, DropMember, Journalled, MemberRecord
+from gkmd.core.effect import Ask
+from gkmd.core.errors import LocalError
+from gkmd.core.identity import Identity
+from gkmd.core.rng import Rng
+from gkmd.group.group import Group
+from gkmd.group.material import Material
+from gkmd.group.model import (
+    Duty,
+    GroupPolicy,
+    GroupStatus,
+    Joined,
+    Left,
+    Refusal,
+    Refused,
+    RekeyOrder,
+    SasOfGroup,
+    Verdict,
+)
+from gkmd.group.registrations import Registrations
+from gkmd.group.terms import check
+
+
+class Directory:
+    """All groups with their members and SAs. Raises ValueError when a policy cannot work or two share a name
+    or id.
+
+    With ``conceal`` a stranger to a group is told the same whether the group exists or not.
+    """
+
+    def __init__(
+        self,
+        policies: Iterable[GroupPolicy],
+        rng: Rng,
+        now: float,
+        journalled: Journalled | None = None,
+        *,
+        conceal: bool = False,
+    ) -> None:
+        journalled = journalled or Journalled()
+        self._conceal: Final = conceal
+        self._material: Final = Material(rng)
+        self._registrations: Final = Registrations()
+        self._groups: dict[str, Group] = {}
+        self._by_id: dict[Identity, Group] = {}
+        self._alarms: list[tuple[float, str]] = []
+        self._armed: dict[str, float] = {}
+        policies = _checked(policies)
+        records = {record.name: record for record in journalled.groups}
+        members: dict[str, list[MemberRecord]] = {}
+        for member in journalled.members:
+            members.setdefault(member.group, []).append(member)
+        for policy in policies:
+            name = policy.name
+            record = records.pop(name, None)
+            group = Group(policy, self._material, self._registrations, record, members.pop(name, ()))
+            if record is None:
+                group.wake(now)
+            else:
+                group.restore(now)
+            self._groups[name] = self._by_id[policy.group_id] = group
+            self._arm(group)
+        # What remains belongs to groups that are no longer configured.
+        self._start: tuple[Change, ...] = (
+            *(DropMember(name, member.identity) for name, gone in members.items() for member in gone),
+            *(DropGroup(name) for name in records),
+            *(change for group in self._groups.values() for change in group.flush()),
+        )
+
+    def start_changes(self) -> tuple[Change, ...]:
+        """What construction has changed: first SAs of new groups, ends of those that are no more. Once."""
+        changes, self._start = self._start, ()
+        return changes
+
+    # Members
+
+    def decide(self, ask: Ask, now: float) -> Verdict:
+        """The policy's answer; changes nothing."""
+        group = self._by_id.get(ask.group_id)
+        if group is None:
+            return Verdict(Refusal.NOT_AUTHORIZED if self._conceal else Refusal.UNKNOWN_GROUP)
+        return group.decide(ask, now)
+
+    def join(self, ask: Ask, verdict: Verdict, ike_spi: bytes, now: float) -> Joined:
+        """Register a member, for the first time or again. Raises Refused, and then nothing has changed.
+
+        The orders are sealed, journalled and sent before the member's reply, so that receivers know a new
+        sender's SA first. Each registration of a sender has fresh Sender-IDs and, with an AEAD cipher, a
+        fresh SA.
+        """
+        group = self._by_id.get(ask.group_id)
+        if group is None:
+            raise Refused(verdict.refusal or Refusal.UNKNOWN_GROUP)
+        joined = group.join(ask, verdict, ike_spi, now)
+        if len(joined.changes) > 1:  # more than the member itself
+            self._arm(group)
+        return joined
+
+    def leave(self, group_id: Identity, identity: Identity, now: float) -> Left:
+        """The member is no more; an unknown one is an empty Left."""
+        group = self._by_id.get(group_id)
+        return Left((), ()) if group is None else self._leave(group, (identity,), now)
+
+    def ike_sa_gone(self, ike_spi: bytes, now: float) -> Left:
+        """Drop every member that registered over this IKE SA and not over another since."""
+        changes: tuple[Change, ...] = ()
+        orders: tuple[RekeyOrder, ...] = ()
+        for name, identities in self._registrations.over(ike_spi).items():
+            left = self._leave(self._groups[name], identities, now)
+            changes, orders = changes + left.changes, orders + left.orders
+        return Left(changes, orders)
+
+    def _leave(self, group: Group, identities: Iterable[Identity], now: float) -> Left:
+        left = group.leave(identities, now)
+        if left.orders:
+            self._arm(group)
+        return left
+
+    # Keys
+
+    def rekey(self, name: str, now: float) -> tuple[RekeyOrder, ...]:
+        """Replace every key of a group now; none when it is not open. LocalError when there is no such
+        group.
+        """
+        group = self._named(name)
+        orders = group.rekey(now)
+        self._arm(group)
+        return orders
+
+    def tick(self, now: float) -> tuple[Duty, ...]:
+        """All that is due. No order is handed out twice, sealed or not."""
+        duties: list[Duty] = []
+        while self._alarms and self._alarms[0][0] <= now:
+            time, name = heapq.heappop(self._alarms)
+            if self._armed.get(name) != time:
+                continue
+            del self._armed[name]
+            group = self._groups[name]
+            duties += group.tick(now)
+            self._arm(group, after=now)
+        return tuple(duties)
+
+    def sealed(self, order: RekeyOrder, datagram: bytes, now: float) -> tuple[Change, ...]:
+        """The order's message as it will be sent. The changes go to the journal BEFORE it is: with them its
+        message id is used up for ever, and its copies survive a crash."""
+        group = self._named(order.policy.name)
+        changes = group.sealed(order, datagram, now)
+        self._arm(group)
+        return changes
+
+    def deadline(self) -> float | None:
+        """When ``tick`` has something to do; a time that has passed means at once."""
+        while self._alarms and self._armed.get(self._alarms[0][1]) != self._alarms[0][0]:
+            heapq.heappop(self._alarms)
+        return self._alarms[0][0] if self._alarms else None
+
+    def _arm(self, group: Group, after: float | None = None) -> None:
+        name, time = group.policy.name, group.deadline()
+        if time is None:
+            self._armed.pop(name, None)
+            return
+        if after is not None and time <= after:
+            # Its tick has just run: whatever is left to do has only become due by it.
+            time = after + _LEAST_WAIT
+        if self._armed.get(name) != time:
+            self._armed[name] = time
+            heapq.heappush(self._alarms, (time, name))
+
+    # Policy
+
+    def reload(self, policies: Iterable[GroupPolicy], now: float) -> Left:
+        """Go on by these policies: new groups open, missing ones close, changed ones adapt.
+
+        ValueError leaves everything as it was. A group whose terms change begins anew: its members are
+        excluded and register again; other durations rekey it; admission only drops members that are no longer
+        allowed.
+        """
+        policies = _checked(policies)
+        changes: tuple[Change, ...] = ()
+        orders: tuple[RekeyOrder, ...] = ()
+        wanted = {policy.name for policy in policies}
+        for name, group in self._groups.items():
+            if name not in wanted and not group.keys.record.closed:
+                left = group.close(now, "removed")
+                changes, orders = changes + left.changes, orders + left.orders
+        self._by_id = {}
+        for policy in policies:
+            found = self._groups.get(policy.name)
+            if found is None:
+                found = self._groups[policy.name] = Group(policy, self._material, self._registrations)
+                found.wake(now)
+                changes += found.flush()
+            elif found.policy != policy:
+                left = found.adopt(policy, now)
+                changes, orders = changes + left.changes, orders + left.orders
+            self._by_id[policy.group_id] = found
+        for group in self._groups.values():
+            self._arm(group)
+        return Left(changes, orders)
+
+    # Views for the control socket
+
+    def groups(self) -> tuple[GroupStatus, ...]:
+        return tuple(group.status() for group in self._groups.values())
+
+    def members(self, name: str) -> tuple[MemberRecord, ...]:
+        """LocalError when there is no such group."""
+        return tuple(self._named(name).members.values())
+
+    def sas(self, name: str) -> SasOfGroup:
+        """The SAs that live, those that are on their way out included. LocalError when there is no such
+        group.
+        """
+        record = self._named(name).keys.record
+        return SasOfGroup(record.data_sas, record.rekey_sas)
+
+    def policy(self, name: str) -> GroupPolicy:
+        return self._named(name).policy
+
+    def _named(self, name: str) -> Group:
+        group = self._groups.get(name)
+        if group is None:
+            raise LocalError(f"there is no group {name!r}")
+        return group
+
+
+_LEAST_WAIT: Final = 0.001
+
+
+def _checked(policies: Iterable[GroupPolicy]) -> tuple[GroupPolicy, ...]:
+    policies = tuple(policies)
+    names: set[str] = set()
+    ids: set[Identity] = set()
+    for policy in policies:
+        try:
+            check(policy)
+        except ValueError as error:
+            raise ValueError(f"group {policy.name!r}: {error}") from None
+        if policy.name in names or policy.group_id in ids:
+            raise ValueError(f"group {policy.name!r}: its name or its id {policy.group_id} is given twice")
+        names.add(policy.name)
+        ids.add(policy.group_id)
+    return policies

@@ -1,0 +1,329 @@
+"""The SAs of one group: a GroupRecord and the ways in which it changes. Members are known here only as
+senders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from gkmd.core.address import IpAddress
+from gkmd.core.change import DataSa, GroupRecord, PendingRekey, RekeySa
+from gkmd.core.identity import Identity
+from gkmd.group.material import Material
+from gkmd.group.model import GroupPolicy, RekeyOrder, gone_at
+from gkmd.group.sender_ids import allot
+from gkmd.group.terms import terms
+from gkmd.group.timeline import Timeline
+
+MOST_SAS_PER_ORDER: Final = 32  # some 150 octets each: a rekey stays far below 64 KiB, and mostly below 6
+
+
+class Keyring:
+    """Every change replaces ``record`` and sets ``dirty``, except that an SA goes when its time is over: a
+    reader of the journal sees that by itself."""
+
+    __slots__ = ("_material", "_next_gone", "dirty", "policy", "record", "senders", "timeline")
+
+    def __init__(self, policy: GroupPolicy, material: Material, record: GroupRecord | None = None) -> None:
+        self.policy = policy
+        self.timeline = Timeline.of(policy)
+        self._material: Final = material
+        self.senders: dict[Identity, IpAddress | None] = {}  # with the source of their data
+        self.dirty = record is None
+        self._next_gone = 0.0
+        self.record = record or GroupRecord(policy.name, 0, (), (), 0, 1, (), False, terms(policy))
+
+    def _change(self, **fields: object) -> None:
+        self.record = replace(self.record, **fields)  # type: ignore[arg-type]  # names are checked by replace
+        self.dirty = True
+        self._next_gone = 0.0
+
+    # The SAs that there are
+
+    @property
+    def current(self) -> RekeySa:
+        return self.record.rekey_sas[-1]
+
+    @property
+    def running(self) -> bool:
+        """The group has begun and not ended; its current Rekey SA may have expired all the same."""
+        record = self.record
+        return not record.closed and bool(record.rekey_sas) and record.rekey_sas[-1].removed_at is None
+
+    def alive(self, now: float) -> bool:
+        """There is a Rekey SA that members can be told by."""
+        return self.running and self.current.expires > now
+
+    def prune(self, now: float) -> None:
+        """Forget what has expired or was removed long enough ago."""
+        if now < self._next_gone:
+            return
+        record = self.record
+        pending = tuple(p for p in record.pending if p.repeats_left or p.next_at > now)
+        if pending != record.pending:
+            record = self.record = replace(record, pending=pending)
+        rekey = tuple(sa for sa in record.rekey_sas if self._rekey_sa_ends(sa) > now)
+        data = tuple(sa for sa in record.data_sas if gone_at(sa) > now)
+        for spi in _spis(record.data_sas, record.rekey_sas) - _spis(data, rekey):
+            self._material.spis.release(spi)
+        if len(data) < len(record.data_sas) or len(rekey) < len(record.rekey_sas):
+            self.record = replace(record, data_sas=data, rekey_sas=rekey)
+        ends = [gone_at(sa) for sa in data] + [self._rekey_sa_ends(sa) for sa in rekey]
+        ends += [p.next_at for p in pending if not p.repeats_left]
+        self._next_gone = min(ends, default=float("inf"))
+
+    def _rekey_sa_ends(self, sa: RekeySa) -> float:
+        """RFC 9838 2.4.1.4 lets an old Rekey SA die by itself; one whose rekey still repeats is needed by
+        members that have missed it so far. The current one stays until it is replaced, be it expired."""
+        record = self.record
+        if sa is record.rekey_sas[-1] and self.running:
+            return float("inf")
+        return sa.expires if any(p.under == sa.spi for p in record.pending) else gone_at(sa)
+
+    def deadline(self) -> float | None:
+        """When ``repeat``, ``roll`` or ``prune`` has something to do; 0 for at once."""
+        record, times = self.record, [p.next_at for p in self.record.pending]
+        if self.running and self._missing():
+            return 0.0
+        for sa in record.data_sas:
+            times.append(sa.expires - self.timeline.data_lead if self._lives_on(sa) else gone_at(sa))
+        times += [self._rekey_sa_ends(sa) for sa in record.rekey_sas]
+        if self.running:
+            times.append(self.current.expires - self.timeline.rekey_lead)
+        return min(times, default=None)
+
+    def next_rekey(self) -> float | None:
+        """When the timeline next replaces a key."""
+        if not self.running:
+            return None
+        data = [sa.expires - self.timeline.data_lead for sa in self.record.data_sas if self._lives_on(sa)]
+        return min([self.current.expires - self.timeline.rekey_lead, *data])
+
+    def _lives_on(self, sa: DataSa) -> bool:
+        """It is to be replaced when its time comes; others end without a successor."""
+        return sa.removed_at is None and (sa.sender in self.senders if sa.sender is not None else True)
+
+    def _missing(self) -> list[Identity | None]:
+        """Senders without an SA (None: all of them): one expired while the server was down."""
+        have = {sa.sender for sa in self.record.data_sas if sa.removed_at is None}
+        wanted: Iterable[Identity | None] = (None,) if self.policy.shared_sa else self.senders
+        return [sender for sender in wanted if sender not in have]
+
+    # Beginnings and ends
+
+    def begin(self, now: float, *, keep_data: bool = True) -> None:
+        """A new Rekey SA that nobody knows yet; data SAs that still live are kept, for they are still in
+        use.
+        """
+        data = self.record.data_sas if keep_data else ()
+        if self.policy.shared_sa and not any(self._lives_on(sa) for sa in data):
+            data = (*data, self._material.data_sa(self.policy, None, None, now))
+        self._change(
+            epoch=self.record.epoch + 1,
+            data_sas=data,
+            rekey_sas=(*self.record.rekey_sas, self._material.rekey_sa(self.policy, now)),
+            closed=False,
+            terms=terms(self.policy),
+        )
+
+    def reopen(self) -> None:
+        """A group that had ended is wanted again; ``begin`` follows when it is time."""
+        self._change(closed=False)
+
+    def adopt(self, policy: GroupPolicy) -> None:
+        """SAs made from now on follow this policy."""
+        self.policy, self.timeline = policy, Timeline.of(policy)
+
+    def close(self, now: float, reason: str, *, exclude: bool = False) -> tuple[RekeyOrder, ...]:
+        """End every SA at once. Members are told if there is a Rekey SA to tell them by."""
+        orders: tuple[RekeyOrder, ...] = ()
+        if self.alive(now):
+            orders = (self._order(now, reason, (), (), close=True, exclude=exclude),)
+        ended = tuple(replace(sa, removed_at=min(gone_at(sa), now)) for sa in self.record.rekey_sas)
+        self._change(data_sas=(), rekey_sas=ended, closed=True)
+        self.senders.clear()
+        return orders
+
+    def restore(self, now: float) -> None:
+        """Take up what the journal knew. Only the time that has passed is new."""
+        record = self.record
+        for spi in _spis(record.data_sas, record.rekey_sas):
+            self._material.spis.adopt(spi)
+        # The crash may have come before any copy was sent: each goes out once more, and so the time that
+        # members were given to remove old SAs begins anew.
+        alive = {sa.spi for sa in record.rekey_sas if sa.expires > now}
+        pending = tuple(
+            replace(p, repeats_left=max(1, p.repeats_left), next_at=now)
+            for p in record.pending
+            if p.under in alive
+        )
+        data = record.data_sas
+        if pending:
+            again = now + self.policy.deactivation_delay
+            data = tuple(
+                sa if sa.removed_at is None else replace(sa, removed_at=max(sa.removed_at, again))
+                for sa in data
+            )
+        self.record = replace(record, pending=pending, data_sas=data)
+        self.prune(now)
+
+    # Orders
+
+    def _order(
+        self,
+        now: float,
+        reason: str,
+        added: tuple[DataSa, ...],
+        deleted: tuple[int, ...],
+        new_rekey: RekeySa | None = None,
+        close: bool = False,
+        exclude: bool = False,
+    ) -> RekeyOrder:
+        """Put ``added`` and ``new_rekey`` in force, start the end of ``deleted``, and use up one message
+        id.
+        """
+        under = self.current
+        # RFC 9838 2.4.1.4 knows no reordering: a member that gets this rekey refuses later copies of those
+        # before it. So this one says again what it may not have heard.
+        unheard, unheard_spis = ((), ()) if close else self._unheard(now)
+        unheard = tuple(sa for sa in unheard if sa.spi not in deleted)
+        carry = len(unheard) + len(added) <= MOST_SAS_PER_ORDER
+        order = RekeyOrder(
+            policy=self.policy,
+            now=now,
+            reason=reason,
+            under=under,
+            message_id=under.next_message_id,
+            new_rekey_sa=new_rekey,
+            data_sas=(*unheard, *added) if carry else added,
+            deleted_spis=(*unheard_spis, *deleted) if carry else deleted,
+            close=close,
+            exclude=exclude,
+        )
+        removal = now + self.policy.deactivation_delay
+        gone = set(deleted)
+        used = replace(under, next_message_id=under.next_message_id + 1)
+        rekey = (*self.record.rekey_sas[:-1], used)
+        if new_rekey is not None:
+            rekey = (*rekey[:-1], replace(used, removed_at=removal), new_rekey)
+        data = tuple(replace(sa, removed_at=removal) if sa.spi in gone else sa for sa in self.record.data_sas)
+        self._change(epoch=self.record.epoch + 1, data_sas=(*data, *added), rekey_sas=rekey)
+        return order
+
+    def _unheard(self, now: float) -> tuple[tuple[DataSa, ...], tuple[int, ...]]:
+        """What was announced so shortly ago that copies of it are still to come."""
+        since = now - self.timeline.span
+        removed_since = since + self.policy.deactivation_delay
+        added = tuple(sa for sa in self.record.data_sas if sa.removed_at is None and sa.created > since)
+        removed = tuple(
+            sa.spi
+            for sa in self.record.data_sas
+            if sa.removed_at is not None and sa.removed_at > removed_since
+        )
+        return added, removed
+
+    def add_sender(
+        self, identity: Identity, source: IpAddress | None, asked: int, now: float, *, announce: bool = True
+    ) -> tuple[tuple[int, ...], tuple[RekeyOrder, ...]]:
+        """Its Sender-IDs, and the order that announces its SA. Raises Refused before anything changes.
+
+        One that registers again gets a new SA: with the old key its kernel would count sequence numbers anew,
+        which receivers drop as replays. Without ``announce`` there is nobody yet to tell.
+        """
+        if self.policy.shared_sa:
+            self.senders[identity] = source
+            return (), ()
+        bits, most = self.policy.sender_id_bits, self.policy.most_sender_ids
+        ids, next_id = allot(self.record.next_sender_id, asked, bits, most)
+        old = self._spis_of(identity)
+        self.senders[identity] = source
+        added = self._material.data_sa(self.policy, identity, source, now)
+        self._change(next_sender_id=next_id)
+        if announce:
+            return ids, (self._order(now, "sender-joined", (added,), old),)
+        self._change(data_sas=(*self.record.data_sas, added))
+        return ids, ()
+
+    def remove_senders(self, identities: Iterable[Identity], now: float) -> tuple[RekeyOrder, ...]:
+        """Their own SAs go after the deactivation delay."""
+        spis: tuple[int, ...] = ()
+        for identity in identities:
+            if self.senders.pop(identity, False) is not False and not self.policy.shared_sa:
+                spis += self._spis_of(identity)
+        return (self._order(now, "sender-left", (), spis),) if spis and self.alive(now) else ()
+
+    def _spis_of(self, identity: Identity) -> tuple[int, ...]:
+        return tuple(sa.spi for sa in self.record.data_sas if sa.sender == identity and sa.removed_at is None)
+
+    def restart_sender_ids(self) -> None:
+        """Count from 0 again: every SA that an earlier ID was used with has gone (RFC 9838 2.5.1)."""
+        self._change(next_sender_id=0)
+
+    def roll(
+        self, now: float, reason: str = "lifetime", *, everything: bool = False
+    ) -> tuple[RekeyOrder, ...]:
+        """Replace what is due by now, or everything."""
+        lead, early = self.timeline.data_lead, self.timeline.data_early
+        live = [sa for sa in self.record.data_sas if self._lives_on(sa)]
+        rekey_due = self.current.expires - self.timeline.rekey_lead
+        missing = self._missing()
+        if not (everything or missing or rekey_due <= now or any(sa.expires - lead <= now for sa in live)):
+            return ()
+        old = [sa for sa in live if everything or sa.expires - lead - early <= now]
+        with_rekey = everything or rekey_due - self.timeline.rekey_early <= now
+        pairs: list[tuple[int | None, Identity | None]] = [(None, sender) for sender in missing]
+        pairs += [(sa.spi, sa.sender) for sa in old]
+        orders = []
+        under = self.current
+        for start in range(0, max(1, len(pairs)), MOST_SAS_PER_ORDER):
+            part = pairs[start : start + MOST_SAS_PER_ORDER]
+            # RFC 9838 2.4.1.4: what follows a new Rekey SA is sent under it, so it comes in the last message.
+            last = start + MOST_SAS_PER_ORDER >= len(pairs)
+            added = tuple(
+                self._material.data_sa(self.policy, sender, self.senders.get(sender) if sender else None, now)
+                for _, sender in part
+            )
+            deleted = tuple(spi for spi, _ in part if spi is not None)
+            new_rekey = self._material.rekey_sa(self.policy, now, under) if with_rekey and last else None
+            orders.append(self._order(now, reason, added, deleted, new_rekey))
+        return tuple(orders)
+
+    # Copies
+
+    def sealed(self, order: RekeyOrder, datagram: bytes, now: float) -> None:
+        """Keep the octets of a rekey: its copies are the same, bit for bit (RFC 9838 2.4.1.3)."""
+        kept = self.record.pending
+        added, removed = self._unheard(now)
+        told = {sa.spi for sa in order.data_sas}
+        if order.close or (
+            self.timeline.span
+            and all(sa.spi in told for sa in added)
+            and all(spi in order.deleted_spis for spi in removed)
+        ):
+            kept = tuple(p for p in kept if p.under != order.under.spi)
+        # Without repeats it is kept for a while all the same: after a crash nobody knows whether it was sent.
+        wait = self.policy.rekey_interval if self.policy.rekey_repeats else self.policy.deactivation_delay
+        new = PendingRekey(datagram, self.policy.rekey_repeats, now + wait, order.under.spi)
+        self._change(pending=(*kept, new))
+
+    def repeat(self, now: float) -> tuple[PendingRekey, ...]:
+        """The rekeys whose next copy is due; counted as sent."""
+        due: list[PendingRekey] = []
+        kept: list[PendingRekey] = []
+        for pending in self.record.pending:
+            if not pending.repeats_left or pending.next_at > now:
+                kept.append(pending)
+                continue
+            due.append(pending)
+            if pending.repeats_left > 1:
+                next_at = now + self.policy.rekey_interval
+                kept.append(replace(pending, repeats_left=pending.repeats_left - 1, next_at=next_at))
+        if due:
+            self._change(pending=tuple(kept))
+        return tuple(due)
+
+
+def _spis(data: Iterable[DataSa], rekey: Iterable[RekeySa]) -> set[int | bytes]:
+    return {sa.spi for sa in data} | {sa.spi for sa in rekey}

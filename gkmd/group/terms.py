@@ -1,0 +1,49 @@
+"""The terms of a group: the part of its policy that members are bound to by the SAs that they hold."""
+
+from __future__ import annotations
+
+from gkmd.group.model import GroupPolicy
+from gkmd.group.timeline import check_times
+
+
+def terms(policy: GroupPolicy) -> str:
+    """The terms as text. SAs made under other terms are of no use: the group begins anew."""
+    parts = (
+        policy.group_id,
+        policy.address,
+        policy.protocol,
+        policy.port,
+        policy.mode.value,
+        policy.cipher.name,
+        policy.integrity.name if policy.integrity else "",
+        policy.rekey_address,
+        policy.rekey_port,
+        policy.rekey_source or "",
+        policy.rekey_cipher.name,
+        policy.rekey_integrity.name if policy.rekey_integrity else "",
+        policy.key_wrap.name,
+        policy.rekey_auth.name,
+        policy.sender_id_bits if policy.cipher.aead else "",
+    )
+    return "|".join(map(str, parts))
+
+
+def check(policy: GroupPolicy) -> None:
+    """Raise ValueError, saying what would do, when no group can be run by this policy."""
+    for what, cipher, integrity in (
+        ("data", policy.cipher, policy.integrity),
+        ("rekey", policy.rekey_cipher, policy.rekey_integrity),
+    ):
+        if cipher.aead and integrity is not None:
+            raise ValueError(f"{what} cipher {cipher.name} takes no integrity algorithm")
+        if not cipher.aead and integrity is None:
+            raise ValueError(f"{what} cipher {cipher.name} needs an integrity algorithm")
+    if policy.cipher.aead and not 1 <= policy.sender_id_bits <= 32:
+        raise ValueError(f"{policy.sender_id_bits} Sender-ID bits; RFC 6054 names 8, 12 and 16")
+    if policy.capacity < 0:
+        raise ValueError(f"capacity {policy.capacity} is negative; 0 is unlimited")
+    if policy.most_sender_ids < 1:
+        raise ValueError(
+            f"at most {policy.most_sender_ids} Sender-IDs for one registration; at least 1 is needed"
+        )
+    check_times(policy)
