@@ -1,4 +1,4 @@
-"""Attributes (RFC 7296 3.3.5) and what each registry says of form, size and number (RFC 9838 tables 5 to 8, 21)."""
+"""Attributes (RFC 7296 3.3.5), and what each registry of RFC 9838 says of their form, size and number."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ ATTRIBUTE = Struct(
 
 
 def _form(attribute: Attribute) -> int:
+    if attribute.type > 0x7FFF:
+        raise WireError("build", f"attribute type {attribute.type}")
     return attribute.type | 0x8000 if isinstance(attribute.value, int) else attribute.type
 
 
@@ -56,7 +58,7 @@ bind(Attribute, ATTRIBUTE, derive={"form": _form, "word": _word})
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a registry says of one attribute. ``octets`` bounds the long form; ``(0, 0)`` means the short form."""
+    """What a registry says of one attribute: ``octets`` bounds the long form, SHORT means the short one."""
 
     name: str
     octets: tuple[int, int]
@@ -105,9 +107,9 @@ MEMBER_KEY: Final[Shapes] = {
 def check_attributes(attributes: list[Attribute], shapes: Shapes) -> None:
     """Check known attributes against their registry; unknown ones are kept and not judged.
 
-    RFC 7296 3.3.5: a variable-length attribute must not be sent in the short form even where its value would fit,
-    and a fixed one must not be sent in the long form. Raises WireError attribute-form, attribute-length,
-    attribute-repeated or attribute-missing.
+    RFC 7296 3.3.5: a variable-length attribute must not be sent in the short form even where its value
+    would fit, and a fixed one must not be sent in the long form. Raises WireError attribute-form,
+    attribute-length, attribute-repeated or attribute-missing.
     """
     seen: set[int] = set()
     for attribute in attributes:
@@ -115,13 +117,28 @@ def check_attributes(attributes: list[Attribute], shapes: Shapes) -> None:
         if shape is None:
             continue
         value = attribute.value
-        if isinstance(value, int) is not (shape.octets is SHORT):
+        if isinstance(value, int):
+            if shape.octets != SHORT:
+                raise WireError("attribute-form", shape.name)
+        elif shape.octets == SHORT:
             raise WireError("attribute-form", shape.name)
-        if not isinstance(value, int) and not shape.octets[0] <= len(value) <= shape.octets[1]:
+        elif not shape.octets[0] <= len(value) <= shape.octets[1]:
             raise WireError("attribute-length", f"{shape.name} of {len(value)} octets")
-        if not shape.many and attribute.type in seen:
+        if attribute.type in seen and not shape.many:
             raise WireError("attribute-repeated", shape.name)
         seen.add(attribute.type)
     for kind, shape in shapes.items():
         if shape.required and kind not in seen:
             raise WireError("attribute-missing", shape.name)
+
+
+_KEY_LENGTH: Final = int(AttributeType.KEY_LENGTH)
+
+
+def check_transform_attributes(attributes: list[Attribute]) -> None:
+    """As ``check_attributes`` for a transform, and no type twice, known or not (RFC 7296 3.3)."""
+    if len(attributes) == 1 and attributes[0].type == _KEY_LENGTH and attributes[0].value.__class__ is int:
+        return  # what nearly every transform with attributes has
+    check_attributes(attributes, TRANSFORM)
+    if len({attribute.type for attribute in attributes}) < len(attributes):
+        raise WireError("attribute-repeated", "transform")

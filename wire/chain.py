@@ -65,7 +65,7 @@ BINDINGS: Final[dict[int, Binding[Any]]] = {
     PayloadType.TS_I: ikev2.TS,
     PayloadType.TS_R: ikev2.TS,
     PayloadType.SK: ikev2.ENCRYPTED,
-    # RFC 7296 3.2: a type that the standard defines is never "unknown"; we keep its octets and do not act on them.
+    # RFC 7296 3.2: what the standard defines is never unknown. We keep its octets and do not act on it.
     PayloadType.CP: ikev2.UNKNOWN,
     PayloadType.EAP: ikev2.EAP,
     PayloadType.ID_G: ikev2.ID,
@@ -84,6 +84,8 @@ _BUILD: Final[dict[int, tuple[type, Callable[[Any], bytes]]]] = {
 }
 _SK: Final = int(PayloadType.SK)
 _SKF: Final = int(PayloadType.SKF)
+
+_SEALED: Final = (Encrypted, EncryptedFragment)
 
 _generic = struct.Struct("!BBH")
 _unpack_generic = _generic.unpack_from
@@ -137,24 +139,23 @@ def parse_chain(data: bytes, offset: int, first: int) -> list[Payload]:
 def build_payloads(payloads: Iterable[Payload]) -> tuple[int, bytes]:
     """The first payload's type and the octets of a chain in the given order. Raises WireError ``build``."""
     pieces: list[bytes] = []
-    following = 0
-    kind = 0
+    kind = following = 0
     for payload in reversed(list(payloads)):
         kind = payload.type
         body = payload.body
-        try:
-            record, build = _BUILD.get(kind, _UNKNOWN)
-            if body.__class__ is not record:
-                raise WireError("build", f"payload {kind} does not carry {type(body).__name__}")
-            octets = build(body)
-            if isinstance(body, Encrypted | EncryptedFragment):
-                if pieces:
-                    raise WireError("build", "an encrypted payload is the last of its chain")
-                following = body.first
-            pieces.append(octets)
-            pieces.append(_pack_generic(following, CRITICAL if payload.critical else 0, len(octets) + 4))
-        except (struct.error, TypeError) as error:
-            raise WireError("build", f"payload {kind}: {error}") from error
+        record, build = _BUILD.get(kind, _UNKNOWN)
+        if body.__class__ is not record:
+            raise WireError("build", f"payload {kind} does not carry {type(body).__name__}")
+        octets = build(body)
+        if isinstance(body, _SEALED):
+            if pieces:
+                raise WireError("build", "an encrypted payload is the last of its chain")
+            following = body.first
+        length = len(octets) + GENERIC_OCTETS
+        if length > 65535:
+            raise WireError("build", f"payload {kind} of {length} octets")
+        pieces.append(octets)
+        pieces.append(_pack_generic(following, CRITICAL if payload.critical else 0, length))
         following = kind
     pieces.reverse()
     return kind, b"".join(pieces)

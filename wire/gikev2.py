@@ -1,4 +1,4 @@
-"""The payloads that G-IKEv2 adds (RFC 9838 section 4): GSA, KD, and the wrapped key inside KD's attributes."""
+"""The payloads that G-IKEv2 adds (RFC 9838 section 4): GSA, KD, and the wrapped key in KD's attributes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from construct import (
     Int32ub,
     Peek,
     Rebuild,
+    RepeatUntil,
+    Struct,
+    Terminated,
+    len_,
+    obj_,
+    this,
 )
-from construct import RepeatUntil, Struct, Terminated, len_, obj_, this
 
 from wire import attributes as registry
 from wire.attributes import ATTRIBUTE, Attribute, check_attributes
@@ -38,7 +43,7 @@ MAX_BAG_ATTRIBUTES = 4096
 
 @dataclass(slots=True)
 class GroupSaPolicy:
-    """One SA of the group: protocol 6 is the Rekey SA (SPI of 16 octets), 2 and 3 Data-Security SAs (4 octets)."""
+    """One SA of the group: protocol 6 is the Rekey SA (SPI of 16 octets), 2 and 3 Data-Security SAs (4)."""
 
     protocol: int
     spi: bytes
@@ -248,7 +253,10 @@ KD = bind(Kd, KD_BOX, limits={"bags": MAX_BAGS})
 
 @dataclass(slots=True)
 class WrappedKey:
-    """Key ``key_id`` wrapped under ``kwk_id``. Key 0 is an SA's keying material, key-wrapping key 0 the default one."""
+    """Key ``key_id`` wrapped under ``kwk_id``.
+
+    Key 0 is an SA's keying material, key-wrapping key 0 the default one.
+    """
 
     key_id: int
     kwk_id: int

@@ -17,7 +17,10 @@ MAX_DATAGRAM_OCTETS = 65_535
 
 @dataclass(slots=True)
 class Header:
-    """``length`` counts the whole message. In GSA_REKEY the two SPIs are the 16 octets of the Rekey SA's SPI."""
+    """``length`` counts the whole message.
+
+    In GSA_REKEY the two SPIs are the 16 octets of the Rekey SA's SPI.
+    """
 
     spi_i: bytes
     spi_r: bytes
@@ -58,8 +61,8 @@ _HEADER = Codec(HEADER)
 def peek_untrusted(data: bytes) -> Header:
     """Read the header of a whole datagram (without the non-ESP marker of port 4500).
 
-    Raises WireError: truncated, too-long, isakmp-1, version, length, trailing. The minor version, the version flag
-    and unassigned flags are ignored (RFC 7296 3.1).
+    Raises WireError: truncated, too-long, isakmp-1, version, length, trailing. The minor version, the version
+    flag and unassigned flags are ignored (RFC 7296 3.1).
     """
     octets = len(data)
     if octets < HEADER_OCTETS:

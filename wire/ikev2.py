@@ -1,4 +1,4 @@
-"""The payloads of IKEv2 (RFC 7296 section 3, RFC 7383) that are not lists of substructures, and the names of those that are.
+"""The payloads of IKEv2 (RFC 7296 section 3, RFC 7383), and the names of those that have their own module.
 
 Bodies only: the generic header of 4 octets in front of each is the chain's (``wire.chain``).
 """
@@ -7,8 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from construct import Array, Bytes, Check, Default, GreedyBytes, Int8ub, Int16ub, Rebuild, Struct, Terminated
-from construct import len_, this
+from construct import (
+    Array,
+    Bytes,
+    Check,
+    Default,
+    GreedyBytes,
+    Int8ub,
+    Int16ub,
+    Rebuild,
+    Struct,
+    Terminated,
+    len_,
+    this,
+)
 
 from wire.attributes import Attribute
 from wire.errors import WireError
@@ -101,7 +113,7 @@ class Cert:
 
 @dataclass(slots=True)
 class CertReq:
-    """Certificate Request (38): ``data`` is a run of SHA-1 hashes of the public keys of trusted authorities."""
+    """Certificate Request (38): ``data`` is a run of SHA-1 hashes of the public keys of authorities."""
 
     encoding: int
     data: bytes
@@ -180,7 +192,10 @@ NOTIFY = bind(Notify, NOTIFY_BOX)
 
 @dataclass(slots=True)
 class Delete:
-    """Delete (42). RFC 9838 2.4.3, 4.6: protocol 0 is the whole group, an SPI of zeros all SAs of the protocol."""
+    """Delete (42).
+
+    RFC 9838 2.4.3, 4.6: protocol 0 is the whole group, an SPI of zeros all SAs of the protocol.
+    """
 
     protocol: int
     spi_size: int
@@ -196,7 +211,7 @@ DELETE_BOX = Struct(
     "protocol" / Int8ub,
     "spi_size" / Int8ub,
     "count" / Rebuild(Int16ub, len_(this.spis)),
-    # Empty SPIs could be listed without end; RFC 9838 leaves the form of protocol 0 open, so one is borne with.
+    # Empty SPIs cost the sender nothing; one is borne with, since RFC 9838 leaves open how protocol 0 looks.
     "spi-count" / Check((this.spi_size > 0) | (this.count < 2)),
     "spis" / Array(this.count, Bytes(this.spi_size)),
     Terminated,
@@ -247,7 +262,10 @@ UNKNOWN = bind(Unknown, UNKNOWN_BOX)
 
 @dataclass(slots=True)
 class Encrypted:
-    """Encrypted (46). ``first`` is the type of the first payload inside; ``data`` is IV, ciphertext and ICV."""
+    """Encrypted (46).
+
+    ``first`` is the type of the first payload inside; ``data`` is IV, ciphertext and ICV.
+    """
 
     first: int
     data: bytes
@@ -262,7 +280,7 @@ ENCRYPTED = bind(Encrypted, ENCRYPTED_BOX, given=("first",))
 
 @dataclass(slots=True)
 class EncryptedFragment:
-    """Encrypted Fragment (53, RFC 7383 2.5): piece ``number`` of ``total``; ``first`` is 0 in all but piece 1."""
+    """Encrypted Fragment (53, RFC 7383 2.5): piece ``number`` of ``total``; ``first`` is 0 but in piece 1."""
 
     first: int
     number: int

@@ -1,4 +1,4 @@
-"""Whole messages: the header, the outer chain under the clear rules, and the inner chain once it is opened."""
+"""Whole messages: the header, the outer chain under the clear rules, the inner chain once it is opened."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class Message:
 def parse_untrusted(data: bytes, header: Header | None = None) -> Message:
     """Parse a datagram (without non-ESP marker) and check its outer chain against the clear rules.
 
-    ``header``: what ``peek_untrusted`` made of the same octets, to save doing it again. Raises WireError only.
+    ``header``: what ``peek_untrusted`` made of the same octets, to save doing it again. Raises WireError
+    only.
     """
     if header is None:
         header = peek_untrusted(data)
@@ -101,8 +102,8 @@ def build_chain(
 ) -> tuple[int, bytes]:
     """Type of the first payload (0 when there is none) and the octets of the chain, sorted by the rules.
 
-    Without ``exchange`` the payloads tell it: a signature without an identity is a GSA_REKEY's. Raises WireError
-    ``build`` when a record does not fit the wire.
+    Without ``exchange`` the payloads tell it: a signature without an identity is a GSA_REKEY's. Raises
+    WireError ``build`` when a record does not fit the wire.
     """
     payloads = list(payloads)
     if exchange is None:
@@ -123,7 +124,7 @@ def build_message(
 def build_sealed_head(
     spi_i: bytes, spi_r: bytes, exchange: int, flags: int, message_id: int, first: int, sealed_octets: int
 ) -> bytes:
-    """IKE header and SK header (32 octets) for ``sealed_octets`` of IV, ciphertext and ICV: their associated data.
+    """IKE header and SK header (32 octets): what ``sealed_octets`` of IV, ciphertext and ICV are bound to.
 
     The datagram is this followed by the sealed octets.
     """

@@ -1,7 +1,8 @@
-"""Which payloads a message may hold: a table per exchange and direction, for the clear and the encrypted chain.
+"""Which payloads a message may hold: a table per exchange and direction, for the clear and the sealed chain.
 
-The parser verifies presence and number; it takes any order, because senders are free to choose (RFC 7296 2.5). The
-builder sorts by the order of the table. A message may have several forms; it is right when it has one of them.
+The parser verifies presence and number; it takes any order, because senders are free to choose (RFC 7296
+2.5). The builder sorts by the order of the table. A message may have several forms; it is right when it has
+one of them.
 """
 
 from __future__ import annotations
@@ -92,7 +93,6 @@ CLEAR: Final[dict[tuple[int, bool], tuple[Form, ...]]] = {
 
 _SK_ONLY: Final = frozenset([int(P.SK), int(P.SKF)])
 
-# RFC 9838 2.3.1: the answer of an admitted member, the refusal that keeps the IKE SA, and the failed authentication.
 _CHILD: Final = (_one(P.SA), _one(P.NONCE), _may(P.KE), _one(P.TS_I), _one(P.TS_R))
 _REKEY_IKE: Final = (_one(P.SA), _one(P.NONCE), _one(P.KE))
 _POLICY: Final = (_one(P.GSA), _one(P.KD))
@@ -109,6 +109,7 @@ ENCRYPTED: Final[dict[tuple[int, bool], tuple[Form, ...]]] = {
             _may(P.SA),
         ),
     ),
+    # RFC 9838 2.3.1: admitted; refused with the IKE SA kept; not authenticated.
     (E.GSA_AUTH, True): (
         _form(_one(P.ID_R), _may(P.CERT, MAX_CERTS), _one(P.AUTH), *_POLICY),
         _form(_one(P.ID_R), _may(P.CERT, MAX_CERTS), _one(P.AUTH), _some(P.NOTIFY)),
@@ -169,7 +170,10 @@ def check_clear(exchange: int, response: bool, payloads: list[Payload]) -> None:
 
 
 def check_encrypted(exchange: int, response: bool, payloads: list[Payload]) -> None:
-    """Check what was inside SK. Exchanges without a table pass, but for an SK inside an SK (RFC 7296 3.14)."""
+    """Check what was inside SK.
+
+    Exchanges without a table pass, but for an SK inside an SK (RFC 7296 3.14).
+    """
     forms = ENCRYPTED.get((exchange, response))
     if forms is not None:
         _check(forms, payloads)
@@ -181,14 +185,17 @@ def check_encrypted(exchange: int, response: bool, payloads: list[Payload]) -> N
 _GENERAL: Final = {
     int(kind): rank
     for rank, kind in enumerate(
-        (P.ID_I, P.CERT, P.CERTREQ, P.ID_R, P.AUTH, P.ID_G, P.SA, P.KE, P.NONCE, P.TS_I, P.TS_R)
+        [
+            *(P.ID_I, P.CERT, P.CERTREQ, P.ID_R, P.AUTH, P.ID_G, P.SA, P.KE, P.NONCE, P.TS_I, P.TS_R),
+            *(P.GSA, P.KD, P.NOTIFY, P.DELETE, P.EAP, P.VENDOR),
+        ]
     )
 }
 _LAST: Final = 1000
 
 
 def arrange(exchange: int, response: bool, payloads: Iterable[Payload]) -> list[Payload]:
-    """Payloads in the order of the table, equals as given; COOKIE and REKEY_SA in front (RFC 7296 2.6, 1.3.3)."""
+    """Payloads in the order of the table; COOKIE and REKEY_SA in front (RFC 7296 2.6, 1.3.3)."""
     ordered = list(payloads)
     forms = CLEAR.get((exchange, response)) or ENCRYPTED.get((exchange, response)) or ()
     if len(forms) > 1:

@@ -15,10 +15,12 @@ from construct import (
     RepeatUntil,
     Struct,
     Terminated,
+    len_,
+    obj_,
+    this,
 )
-from construct import len_, obj_, this
 
-from wire.attributes import ATTRIBUTE, TRANSFORM, Attribute, check_attributes
+from wire.attributes import ATTRIBUTE, Attribute, check_transform_attributes
 from wire.errors import WireError
 from wire.registry import SPI_OCTETS
 from wire.vocabulary import bind, sized
@@ -65,12 +67,8 @@ TRANSFORM_BOX = Struct(
 
 
 def _check_transform(transform: Transform) -> None:
-    attributes = transform.attributes
-    if attributes:
-        check_attributes(attributes, TRANSFORM)
-        # RFC 7296 3.3: a transform must not have two attributes of the same type.
-        if len(attributes) > 1 and len({a.type for a in attributes}) < len(attributes):
-            raise WireError("attribute-repeated", "transform")
+    if transform.attributes:
+        check_transform_attributes(transform.attributes)
 
 
 bind(Transform, TRANSFORM_BOX, limits={"attributes": MAX_ATTRIBUTES}, check=_check_transform)
@@ -119,7 +117,8 @@ PROPOSAL_BOX = Struct(
 
 
 def _check_proposal(proposal: Proposal) -> None:
-    # RFC 7296 3.3.1: none while the header has the SPI (and in SAg, which asks for no SA); else the protocol's size.
+    # RFC 7296 3.3.1: none while the header has the SPI (and in SAg, which asks for no SA); else the
+    # protocol's size.
     size = len(proposal.spi)
     if size and SPI_OCTETS.get(proposal.protocol, size) != size:
         raise WireError("spi-size", f"{size} octets for protocol {proposal.protocol}")

@@ -1,4 +1,7 @@
-"""Traffic selectors (RFC 7296 3.13.1) and the payloads TSi and TSr. RFC 9838 uses the bare selector in its policies."""
+"""Traffic selectors (RFC 7296 3.13.1) and the payloads TSi and TSr.
+
+RFC 9838 uses the bare selector in its policies.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ MAX_SELECTORS = 255  # the field has one octet
 
 @dataclass(slots=True)
 class TrafficSelector:
-    """Packets of one IP protocol (0 = any) with ports and addresses in closed ranges. ``start`` and ``end`` are packed."""
+    """Packets of one IP protocol (0 = any) with ports and addresses in closed ranges.
+
+    ``start`` and ``end`` are packed.
+    """
 
     type: int
     protocol: int

@@ -1,12 +1,14 @@
 """The words in which messages are declared, and what a declaration is bound to.
 
-Definitions use these words of construct and no others: fixed big-endian integers, ``Bytes``, ``GreedyBytes``, ``Struct``,
-``Array``, ``GreedyRange``, ``RepeatUntil``, ``Prefixed``, ``IfThenElse``, ``Peek``, ``Computed``, ``Rebuild``,
-``Default``, ``Check``, ``Terminated`` and expressions over ``this``, ``obj_`` and ``len_``. No lambdas, no bit fields,
-no recursion: so a definition can be read as a box of the RFC, run by construct's interpreter, and compiled.
+Definitions use these words of construct and no others: fixed big-endian integers, ``Bytes``, ``GreedyBytes``,
+``Struct``, ``Array``, ``GreedyRange``, ``RepeatUntil``, ``Prefixed``, ``IfThenElse``, ``Peek``, ``Computed``,
+``Rebuild``, ``Default``, ``Check``, ``Terminated`` and expressions over ``this``, ``obj_`` and ``len_``. No
+lambdas, no bit fields, no recursion: so a definition can be read as a box of the RFC, run by construct's
+interpreter, and compiled.
 
-A ``Struct`` is bound to a record (a slotted dataclass). A nested ``Struct`` that is bound to nothing lends its fields to
-the record around it. Fields that the record does not name exist on the wire only, and are derived when building.
+A ``Struct`` is bound to a record (a slotted dataclass). A nested ``Struct`` that is bound to nothing lends
+its fields to the record around it. Fields that the record does not name exist on the wire only, and are
+derived when building.
 """
 
 from __future__ import annotations
@@ -22,15 +24,19 @@ R = TypeVar("R")
 
 
 class DefinitionError(TypeError):
-    """A definition uses a word outside the vocabulary or leaves a field without a source. Raised at import only."""
+    """A definition uses a word outside the vocabulary or leaves a field without a source.
+
+    Raised at import only.
+    """
 
 
 @dataclass(slots=True, eq=False)
 class Binding(Generic[R]):
     """A construct definition, the record that it fills, and what construct cannot say.
 
-    ``limits``: the most elements that each list may have. ``derive``: wire-only fields computed from the record.
-    ``check``: called with each parsed record, raises WireError. ``given``: record fields that the caller supplies.
+    ``limits``: the most elements that each list may have. ``derive``: wire-only fields computed from the
+    record. ``check``: called with each parsed record, raises WireError. ``given``: record fields that the
+    caller supplies.
     """
 
     record: type[R]
@@ -72,7 +78,8 @@ def binding_of(definition: Any) -> Binding[Any] | None:
 def sized(octets_before: int, subcon: Any) -> Any:
     """A 16-bit length that counts itself and ``octets_before`` octets in front of it, then what it covers.
 
-    With 2: the shape of every payload header and substructure header of RFC 7296 (type, flag or number, length).
+    With 2: the shape of every payload header and substructure header of RFC 7296 (type, flag or number,
+    length).
     """
     header = octets_before + 2
     length = ExprAdapter(Int16ub, obj_ - header, obj_ + header)
@@ -101,7 +108,7 @@ def fixed_code(subcon: Any) -> str | None:
 
 
 def union_arms(definition: Any) -> tuple[str, Any, Any] | None:
-    """The parts of ``Struct(name / Peek(integer), _ / IfThenElse(...))``, the choice between two records by an octet."""
+    """The parts of ``Struct(Peek(Int8ub), IfThenElse(...))``, the choice between two records by an octet."""
     if not isinstance(definition, construct.Struct) or len(definition.subcons) != 2:
         return None
     name, peek = unwrap(definition.subcons[0])
