@@ -1,0 +1,1 @@
+"""The shell around the machines: sockets, clock, effects, signals, configuration. The only asyncio."""

@@ -1,0 +1,168 @@
+"""The control protocol: a Unix socket, one JSON object a line, a reply for each request.
+
+    -> {"id": 1, "command": "members", "group": "news"}
+    <- {"id": 1, "ok": true, "result": [...]}
+    <- {"id": 2, "ok": false, "error": "there is no group named 'nws'"}
+
+After ``{"command": "events"}`` the connection goes on with ``{"event": {...}}`` lines. Everything that a peer
+can make us hold is bounded: connections, line length, events that a slow reader is behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from gkmd.core.errors import LocalError
+from gkmd.daemon.control_socket import is_welcome, peer_of
+from gkmd.daemon.events import Events
+from gkmd.daemon.logs import LEVELS, plain
+
+LINE_OCTETS: Final = 65_536
+CONNECTIONS: Final = 64
+_encode: Final = msgspec.json.Encoder(enc_hook=plain).encode
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """``run`` gets the arguments by name; ``arguments`` are all required strings. It may raise LocalError.
+
+    What ``changes`` something is logged with the user who asked for it.
+    """
+
+    run: Callable[..., object]
+    arguments: tuple[str, ...] = ()
+    changes: bool = False
+
+
+@dataclass(slots=True)
+class ControlServer:
+    """Serves ``commands`` on a listening socket; ``events`` is built in."""
+
+    listening: socket.socket
+    commands: Mapping[str, Command]
+    events: Events
+    gid: int
+    _server: asyncio.Server | None = None
+    _open: set[asyncio.StreamWriter] = field(default_factory=set)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_unix_server(self._accept, sock=self.listening, limit=LINE_OCTETS)
+
+    async def close(self) -> None:
+        """Close every connection and remove the socket's file."""
+        path = self.listening.getsockname()
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._open.add(writer)
+        try:
+            connection = writer.get_extra_info("socket")
+            if not is_welcome(connection, self.gid):
+                await self._say(writer, {"ok": False, "error": "permission denied"})
+            elif len(self._open) > CONNECTIONS:
+                await self._say(writer, {"ok": False, "error": "too many control connections"})
+            else:
+                await self._converse(reader, writer, connection)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            self._open.discard(writer)
+            writer.close()
+
+    async def _converse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: socket.socket
+    ) -> None:
+        while True:
+            try:
+                line = await reader.readuntil(b"\n")
+            except asyncio.IncompleteReadError:
+                return
+            except asyncio.LimitOverrunError:
+                await self._say(writer, {"ok": False, "error": f"a request has at most {LINE_OCTETS} octets"})
+                return
+            try:
+                request = _decode(line)
+            except msgspec.DecodeError as error:
+                await self._say(writer, {"ok": False, "error": f"not a JSON object in one line: {error}"})
+                return
+            reply: dict[str, object] = {"id": request.pop("id", None)}
+            name = request.pop("command", None)
+            if name == "events":
+                await self._stream(reader, writer, reply, request)
+                return
+            try:
+                reply |= {"ok": True, "result": self._run(name, request, connection)}
+            except LocalError as error:
+                reply |= {"ok": False, "error": str(error)}
+            await self._say(writer, reply)
+
+    def _run(self, name: object, arguments: dict[str, Any], connection: socket.socket) -> object:
+        command = self.commands.get(name) if isinstance(name, str) else None
+        if command is None:
+            raise LocalError(
+                f"unknown command {name!r}; expected one of {', '.join([*self.commands, 'events'])}"
+            )
+        if set(arguments) != set(command.arguments) or not all(
+            isinstance(v, str) for v in arguments.values()
+        ):
+            expected = ", ".join(command.arguments) or "no arguments"
+            raise LocalError(f"{name} takes {expected} (strings); found {', '.join(arguments) or 'none'}")
+        if command.changes:
+            process, user = peer_of(connection)
+            self.events.tell(
+                "operator-command", "info", {"command": name, **arguments, "uid": user, "pid": process}
+            )
+        return command.run(**arguments)
+
+    async def _stream(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        reply: dict[str, object],
+        arguments: dict[str, Any],
+    ) -> None:
+        level = arguments.get("level", "info")
+        if level not in LEVELS or set(arguments) - {"level"}:
+            await self._say(
+                writer, reply | {"ok": False, "error": f"events takes level: one of {', '.join(LEVELS)}"}
+            )
+            return
+        follower = self.events.follow(level)
+        gone = asyncio.create_task(reader.read(1))  # whatever comes, or the end, ends the stream
+        try:
+            await self._say(writer, reply | {"ok": True, "result": None})
+            while not gone.done():
+                taking = asyncio.create_task(follower.take())
+                await asyncio.wait((taking, gone), return_when=asyncio.FIRST_COMPLETED)
+                if not taking.done():
+                    taking.cancel()
+                    break
+                writer.write(b"".join(_encode({"event": event}) + b"\n" for event in taking.result()))
+                await writer.drain()  # a slow reader waits here, and its events wait in the follower
+        finally:
+            gone.cancel()
+            self.events.unfollow(follower)
+
+    async def _say(self, writer: asyncio.StreamWriter, reply: dict[str, object]) -> None:
+        writer.write(_encode(reply) + b"\n")
+        await writer.drain()

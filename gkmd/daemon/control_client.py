@@ -1,0 +1,83 @@
+"""The other end of the control socket, for ``gkmd ctl`` and for scripts. Blocking; no asyncio."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from gkmd.core.errors import LocalError
+
+REPLY_SECONDS: Final = 30.0
+
+
+class ControlClient:
+    """One connection. Every failure is a LocalError that says what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(REPLY_SECONDS)
+        try:
+            self._socket.connect(str(path))
+        except FileNotFoundError:
+            self._socket.close()
+            raise LocalError(f"no control socket {path}: is gkmd running, and is this its socket?") from None
+        except ConnectionRefusedError:
+            self._socket.close()
+            raise LocalError(
+                f"nobody answers on {path}: gkmd was killed or crashed; start it again"
+            ) from None
+        except PermissionError:
+            self._socket.close()
+            raise LocalError(f"no permission to use {path}: be root or in the group of the socket") from None
+        except OSError as error:
+            self._socket.close()
+            raise LocalError(f"cannot use the control socket {path}: {error.strerror or error}") from None
+        self._lines = self._socket.makefile("rb")
+
+    def __enter__(self) -> ControlClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._lines.close()
+        self._socket.close()
+
+    def request(self, command: str, **arguments: str) -> Any:
+        """The result of a command; LocalError with the daemon's words when it refuses."""
+        line = json.dumps({"id": 1, "command": command, **arguments}).encode() + b"\n"
+        try:
+            self._socket.sendall(line)
+        except OSError as error:
+            raise LocalError(f"gkmd went away: {error.strerror}") from None
+        reply = self._read()
+        if not reply.get("ok"):
+            raise LocalError(str(reply.get("error", "gkmd gave no reason")))
+        return reply.get("result")
+
+    def events(self, level: str = "info") -> Iterator[dict[str, Any]]:
+        """Events from now on, until the daemon or the caller ends."""
+        self.request("events", level=level)
+        self._socket.settimeout(None)
+        while True:
+            line = self._lines.readline()
+            if not line:
+                return
+            yield json.loads(line)["event"]
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            line = self._lines.readline()
+        except TimeoutError:
+            raise LocalError(f"gkmd does not answer on {self._path} within {REPLY_SECONDS:.0f} s") from None
+        except OSError as error:
+            raise LocalError(f"gkmd went away: {error.strerror}") from None
+        if not line:
+            raise LocalError("gkmd closed the connection: it is stopping, or you are not allowed to use it")
+        reply: dict[str, Any] = json.loads(line)
+        return reply

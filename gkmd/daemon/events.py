@@ -1,0 +1,74 @@
+"""Where every Tell goes: counters, the log, and the followers of ``gkmd ctl events``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gkmd.daemon.logs import LEVELS, Log
+
+FOLLOWER_EVENTS: Final = 1000  # that a slow reader may be behind before it loses the oldest
+DROPPED: Final = "datagram-dropped"
+
+
+class Follower:
+    """One reader of the event stream; a slow one loses the oldest events and is told how many."""
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+        self._waiting: deque[dict[str, object]] = deque()
+        self._lost = 0
+        self._ready = asyncio.Event()
+
+    def put(self, event: dict[str, object]) -> None:
+        if len(self._waiting) >= FOLLOWER_EVENTS:
+            self._waiting.popleft()
+            self._lost += 1
+        self._waiting.append(event)
+        self._ready.set()
+
+    async def take(self) -> list[dict[str, object]]:
+        """Wait for events and take all, oldest first; after a loss the first says how many are missing."""
+        await self._ready.wait()
+        self._ready.clear()
+        taken = list(self._waiting)
+        self._waiting.clear()
+        if self._lost:
+            taken.insert(
+                0, {"time": taken[0]["time"], "level": "warning", "event": "events-lost", "count": self._lost}
+            )
+            self._lost = 0
+        return taken
+
+
+class Events:
+    """Counts, logs and passes on what happens. ``drops`` counts dropped datagrams by reason."""
+
+    def __init__(self, log: Log, now: Callable[[], float]) -> None:
+        self._log = log
+        self._now = now
+        self._followers: list[Follower] = []
+        self.counts: Counter[str] = Counter()
+        self.drops: Counter[str] = Counter()
+
+    def tell(self, event: str, level: str = "info", fields: Mapping[str, object] | None = None) -> None:
+        fields = fields or {}
+        self.counts[event] += 1
+        if event == DROPPED:
+            self.drops[str(fields.get("reason", "unknown"))] += 1
+        self._log.tell(event, level, fields)
+        for follower in self._followers:
+            if LEVELS[level] >= follower.level:
+                follower.put({"time": round(self._now(), 6), "level": level, "event": event, **fields})
+
+    def follow(self, level: str = "info") -> Follower:
+        """A new reader, from now on; ``unfollow`` it at the end."""
+        follower = Follower(LEVELS[level])
+        self._followers.append(follower)
+        return follower
+
+    def unfollow(self, follower: Follower) -> None:
+        if follower in self._followers:
+            self._followers.remove(follower)

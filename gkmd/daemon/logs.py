@@ -1,0 +1,137 @@
+"""Log lines: JSON for programs, aligned text for people, written in batches.
+
+A registration costs the server a line or two, so the path of a ``Tell`` is short: one dict, one encoding by
+msgspec, one append. The buffer is written out within ``FLUSH_SECONDS``, at once for warnings, and at the end.
+structlog's loggers (for what is not a Tell) end in the same buffer.
+
+Fields never hold secrets, and SecretBytes would print their length only. Octets are shown in hex up to 16 of
+them (a pair of SPIs), longer ones as a length.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+FORMATS: Final = ("auto", "text", "json")
+FLUSH_SECONDS: Final = 0.05
+_FLUSH_LINES: Final = 256
+_SPI_OCTETS: Final = 16
+
+
+def plain(value: object) -> object:
+    """What JSON cannot carry by itself, as text: identities, addresses, paths, SPIs."""
+    if isinstance(value, bytes | bytearray):
+        return value.hex() if len(value) <= _SPI_OCTETS else f"{len(value)} octets"
+    if isinstance(value, frozenset | set):
+        return sorted(value, key=str)
+    return str(value)
+
+
+_json = msgspec.json.Encoder(enc_hook=plain)
+
+
+def render_json(now: float, level: str, event: str, fields: Mapping[str, object]) -> bytes:
+    """One line of JSON: time (Unix seconds), level, event, then the fields."""
+    return _json.encode({"time": round(now, 6), "level": level, "event": event, **fields}) + b"\n"
+
+
+def _text_value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ",".join(_text_value(v) for v in value) or "-"
+    text = value if isinstance(value, str) else str(plain(value))
+    return text if text and " " not in text and text.isprintable() else repr(text)
+
+
+def render_text(now: float, level: str, event: str, fields: Mapping[str, object]) -> bytes:
+    """``12:00:01.500 info    member-joined group=news identity=fqdn:rx1.example``, in local time."""
+    clock = time.strftime("%H:%M:%S", time.localtime(now))
+    pairs = "".join(f" {k}={_text_value(v)}" for k, v in fields.items())
+    return f"{clock}.{int(now % 1 * 1000):03d} {level:<7} {event}{pairs}\n".encode(
+        "utf-8", "backslashreplace"
+    )
+
+
+Render = Callable[[float, str, str, Mapping[str, object]], bytes]
+
+
+class Log:
+    """The log of one process.
+
+    ``now`` gives Unix seconds; ``fd`` is where lines go. ``later`` is called with a delay and ``flush`` when
+    lines wait (asyncio's ``call_later`` once the loop runs); without it every line is written at once.
+    """
+
+    def __init__(
+        self, now: Callable[[], float], level: str = "info", form: str = "auto", fd: int = 2
+    ) -> None:
+        self._now = now
+        self._fd = fd
+        self._lines: list[bytes] = []
+        self._later: Callable[[float, Callable[[], None]], object] | None = None
+        self._waiting = False
+        self.configure(level, form)
+
+    def configure(self, level: str, form: str) -> None:
+        """Change level and form while running; ``auto`` is text on a terminal and JSON otherwise."""
+        if form == "auto":
+            form = "text" if os.isatty(self._fd) else "json"
+        self._threshold = LEVELS[level]
+        self._render: Render = render_text if form == "text" else render_json
+
+    def batch(self, later: Callable[[float, Callable[[], None]], object] | None) -> None:
+        """Write in batches from now on (None: line by line again)."""
+        self.flush()
+        self._later = later
+
+    def tell(self, event: str, level: str, fields: Mapping[str, object]) -> None:
+        """One line, when ``level`` is loud enough."""
+        number = LEVELS[level]
+        if number < self._threshold:
+            return
+        self._lines.append(self._render(self._now(), level, event, fields))
+        if self._later is None or number >= LEVELS["warning"] or len(self._lines) >= _FLUSH_LINES:
+            self.flush()
+        elif not self._waiting:
+            self._waiting = True
+            self._later(FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Write what waits. A log that cannot be written (full disk, closed pipe) stops nothing."""
+        self._waiting = False
+        if not self._lines:
+            return
+        data = memoryview(b"".join(self._lines))
+        self._lines.clear()
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            return
+
+    def logger(self, **context: object) -> structlog.typing.FilteringBoundLogger:
+        """A structlog logger whose lines carry ``context``."""
+
+        def finish(_: object, level: str, fields: MutableMapping[str, Any]) -> str:
+            event = str(fields.pop("event", ""))
+            self.tell(event, level, fields)
+            raise structlog.DropEvent
+
+        bound: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+            None, processors=[finish], wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"])
+        ).bind(**context)
+        return bound
+
+
+def complain(text: str) -> None:
+    """One clear line on stderr for the person who started us."""
+    print(f"gkmd: {text}", file=sys.stderr, flush=True)
