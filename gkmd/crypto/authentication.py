@@ -44,8 +44,7 @@ _KEY_PAD: Final = b"Key Pad for IKEv2"  # RFC 7296 2.15: 17 octets, no NUL
 _RSA_BITS: Final = range(2048, 8193)  # below is weak; above, a stranger's key would be expensive to use
 
 
-# --- pre-shared keys
-# -------------------------------------------------------------------------------------------
+# --- pre-shared keys --------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=4096)
@@ -64,8 +63,7 @@ def verify_psk(alg: Prf, secret: SecretBytes, octets: bytes, auth: bytes) -> Non
         raise CryptoError("the pre-shared key does not match")
 
 
-# --- signed octets
-# ---------------------------------------------------------------------------------------------
+# --- signed octets ----------------------------------------------------------------------------------------
 
 
 def signed_octets(message: bytes, nonce: bytes, alg: Prf, sk_p: SecretBytes, id_body: bytes) -> bytes:
@@ -103,8 +101,7 @@ def rekey_signed_octets(head: bytes, inner: bytes, signature_at: int, signature_
     )
 
 
-# --- digital signatures
-# ----------------------------------------------------------------------------------------
+# --- digital signatures -----------------------------------------------------------------------------------
 
 
 class SigningKey:

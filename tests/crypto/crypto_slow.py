@@ -32,8 +32,7 @@ def prf_plus(name: str, key: bytes, seed: bytes, octets: int) -> bytes:
     return out[:octets]
 
 
-# --- AES (FIPS 197)
-# --------------------------------------------------------------------------------------------
+# --- AES (FIPS 197) ---------------------------------------------------------------------------------------
 
 
 def _times(a: int, b: int) -> int:
@@ -123,8 +122,7 @@ def cbc_encrypt(key: bytes, iv: bytes, plaintext: bytes) -> bytes:
     return out
 
 
-# --- GCM (NIST SP 800-38D)
-# -------------------------------------------------------------------------------------
+# --- GCM (NIST SP 800-38D) --------------------------------------------------------------------------------
 
 
 def _ghash_times(x: int, y: int) -> int:
@@ -155,8 +153,7 @@ def gcm_seal(key: bytes, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
     return ciphertext + _xor(value.to_bytes(16, "big"), aes.encrypt(nonce + b"\0\0\0\1"))
 
 
-# --- ChaCha20-Poly1305 (RFC 8439 2)
-# ----------------------------------------------------------------------------
+# --- ChaCha20-Poly1305 (RFC 8439 2) -----------------------------------------------------------------------
 
 
 def _chacha_block(key: bytes, counter: int, nonce: bytes) -> bytes:
@@ -197,8 +194,7 @@ def chacha_seal(key: bytes, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes
     return ciphertext + tag.to_bytes(16, "little")
 
 
-# --- AES Key Wrap with Padding (RFC 5649 4.1, RFC 3394 2.2.1)
-# --------------------------------------------------
+# --- AES Key Wrap with Padding (RFC 5649 4.1, RFC 3394 2.2.1) ---------------------------------------------
 
 
 def wrap(kek: bytes, key: bytes) -> bytes:
@@ -216,8 +212,7 @@ def wrap(kek: bytes, key: bytes) -> bytes:
     return first + b"".join(blocks)
 
 
-# --- MODP
-# ------------------------------------------------------------------------------------------------------
+# --- MODP -------------------------------------------------------------------------------------------------
 
 
 def modp_prime(bits: int, constant: int) -> int:
