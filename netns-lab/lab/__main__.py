@@ -2,15 +2,15 @@
 
     netns-lab/run [SCENARIO...] [--native|--uml] [--list] [--keep] [--jobs N]
 
-Without SCENARIO all of them. A scenario runs on this kernel where it has ESP and we are root, and otherwise in
-a User-Mode Linux guest, one guest per scenario, as many at a time as there are cores (two at most).
+Without SCENARIO all of them. A scenario runs on this kernel where it has ESP and we are root, and otherwise
+in a User-Mode Linux guest, one guest per scenario, as many at a time as there are cores (two at most).
 Exit status: 0 when every verdict is good, 1 when not, 2 for wrong usage or when there is nowhere to run.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import sys
 from pathlib import Path
 
@@ -37,6 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--folder", type=Path, default=lab / "scenarios", help="where the scenarios are")
     parser.add_argument("--artefacts", type=Path, default=lab / "artefacts", help="where the artefacts go")
+    parser.add_argument("--json", type=Path, help="write what came of each scenario to this file")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # we are inside: just do it
     return parser.parse_args()
 
@@ -72,9 +73,13 @@ def main() -> int:
         print("Running on this kernel: it has ESP, and we are root.", flush=True)
     else:
         print(f"Running in User-Mode Linux guests: {not_native or 'as asked'}.", flush=True)
-    cores = sorted(os.sched_getaffinity(0))
+    cores = place.cores()
     jobs = 1 if native else min(options.jobs or 2, len(cores), len(chosen))
-    return Runner(chosen, options.artefacts.resolve(), native, cores[:jobs], options.keep).run()
+    runner = Runner(chosen, options.artefacts.resolve(), native, cores[:jobs], options.keep)
+    status = runner.run()
+    if options.json:
+        options.json.write_text(json.dumps(runner.report(), indent=1))
+    return status
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a receiver saw of a numbered stream: received, duplicated, out of order, missing. Pure.
 
-A test packet starts with ``HEADER``: the marker by which it is recognised anywhere in clear, the number of its
-stream, its sequence number from 0, and the sender's monotonic clock in nanoseconds.
+A test packet starts with ``HEADER``: the marker by which it is recognised anywhere in clear, the number of
+its stream, its sequence number from 0, and the sender's monotonic clock in nanoseconds.
 """
 
 from __future__ import annotations

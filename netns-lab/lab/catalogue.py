@@ -12,7 +12,7 @@ from types import ModuleType
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One scenario, read without importing it. ``seconds`` is its module constant SECONDS, the time it may take."""
+    """One scenario, read without importing it. ``seconds``, its constant SECONDS, is the time it may take."""
 
     name: str
     path: Path

@@ -130,7 +130,7 @@ def network_layer(frame: bytes) -> bytes:
 
 
 def transport(packet: bytes) -> tuple[int | None, bytes]:
-    """Protocol and body of an IP packet; None for a fragment. IPv6 hop-by-hop and routing headers are skipped."""
+    """Protocol and body of an IP packet; None for a fragment. IPv6 extension headers are skipped."""
     if not packet:
         return 0, b""
     if packet[0] >> 4 == 4:
@@ -199,5 +199,5 @@ class Judge:
             words["auth_key"] = key.integrity_key
         if key.mode == "tunnel":
             words["tunnel_header"] = outer(src=key.source, dst=key.destination)
-        association = SecurityAssociation(Esp, spi=key.spi, **words)
+        association: Any = SecurityAssociation(Esp, spi=key.spi, **words)  # type: ignore[no-untyped-call]
         return lambda packet: association.decrypt(outer(packet))

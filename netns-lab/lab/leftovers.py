@@ -30,7 +30,7 @@ def tracebacks(started: Sequence[Process]) -> list[str]:
 
 
 def in_kernel(network: Network) -> list[str]:
-    """SAs and policies in any host, to be asked after the daemons were stopped and before the hosts are removed."""
+    """SAs and policies in any host, to be asked after the daemons were stopped, before removal."""
     found = []
     for host in network.everything:
         states = re.findall(r"spi (0x[0-9a-f]+)", host.ip("xfrm state"))

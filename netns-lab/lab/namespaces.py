@@ -1,4 +1,4 @@
-"""Doing something in a network namespace without starting a program there (setns; Python has it from 3.12)."""
+"""Acting in a network namespace without starting a program there: setns, as Python has it from 3.12."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _enter(descriptor: int) -> None:
 
 @contextlib.contextmanager
 def inside(namespace: str) -> Iterator[None]:
-    """The calling thread is in ``namespace``; sockets that it opens there stay there, /proc/self/net is its."""
+    """The calling thread is in ``namespace``: sockets opened here stay, /proc/thread-self/net is its."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         there = os.open(DIRECTORY / namespace, os.O_RDONLY | os.O_CLOEXEC)

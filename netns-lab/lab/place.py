@@ -11,15 +11,13 @@ from pathlib import Path
 GUEST_KERNEL = Path("/usr/bin/linux.uml")
 LAUNCHER = Path(__file__).resolve().parents[1] / "uml" / "run"
 REPO = Path(__file__).resolve().parents[2]
-FRESH_IN_GUEST = ("/tmp", "/run", "/dev/shm")  # noqa: S108
+FRESH_IN_GUEST = ("/tmp", "/run", "/dev/shm")
 
 
 def why_not_native() -> str:
     """Why this kernel cannot run a scenario; empty when it can."""
-    if os.geteuid() != 0:
-        return "not root"
-    if tools := missing_tools():
-        return tools
+    if why := why_not_root():
+        return why
     key = "0x" + bytes(20).hex()
     probe = ["unshare", "-n", "ip", "xfrm", "state", "add", "src", "127.0.0.1", "dst", "127.0.0.2"]
     probe += ["proto", "esp", "spi", "1", "mode", "transport", "aead", "rfc4106(gcm(aes))", key, "128"]
@@ -36,6 +34,21 @@ def why_not_guest() -> str:
     return missing_tools()
 
 
+def why_not_root() -> str:
+    """Why tests that need root cannot run on this kernel; empty when they can."""
+    return "not root" if os.geteuid() != 0 else missing_tools()
+
+
+def cores() -> list[int]:
+    """The cores that we may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def environment() -> dict[str, str]:
+    """The environment in which netns-lab/run uses the interpreter that runs us."""
+    return {**os.environ, "VENV": sys.prefix}
+
+
 def missing_tools() -> str:
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = [tool for tool in ("ip", "bridge", "tcpdump") if shutil.which(tool, path=path) is None]
@@ -43,7 +56,7 @@ def missing_tools() -> str:
 
 
 def guest_command(words: list[str], *, cpu: int, seconds: float, writable: list[Path]) -> list[str]:
-    """The launcher's command line that runs ``words`` in a guest which sees this repository and interpreter."""
+    """The command line that runs ``words`` in a guest which sees this repository and interpreter."""
     binds = {REPO, Path(sys.prefix).resolve(), *(path.resolve() for path in writable)}
     base = Path(sys.base_prefix).resolve()
     if str(base).startswith(FRESH_IN_GUEST):

@@ -54,6 +54,15 @@ class Runner:
             worker.join()
         return self._summary(time.monotonic() - began)
 
+    def report(self) -> list[dict[str, Any]]:
+        """Of each chosen scenario, in order: scenario, ran, why (when it did not), ok, seconds, verdicts."""
+        rows = []
+        for entry in self._chosen:
+            result = self._results.get(entry.name)
+            ran = {"scenario": entry.name, "ran": result is not None}
+            rows.append({**ran, **(result or {"ok": False, "why": "stopped before its turn"})})
+        return rows
+
     def _stop(self, number: int, _frame: object) -> None:
         self._stopping = True
         for child in list(self._children):

@@ -1,4 +1,4 @@
-"""What a scenario holds in its hands: ``Lab``. It builds, starts, watches, judges, and clears everything away.
+"""What a scenario holds in its hands: ``Lab``. It builds, starts, watches, judges and clears everything away.
 
 The clean-up is ready before the first thing is made; it runs however the scenario ends, and what it finds
 left over is a failed verdict.
@@ -86,7 +86,7 @@ class Lab:
         """Hosts of these names on one bridge with snooping; they are ready when this returns."""
         if self._networks:
             raise ValueError("a scenario has one network")
-        # In /tmp because the path of a Unix socket has 107 characters at most, and a working copy may be deep.
+        # In /tmp: the path of a Unix socket has 107 characters at most, and a working copy may be deep.
         self._run = Path(tempfile.mkdtemp(prefix="gkmd-lab-"))
         run = self._run
         hosts = [
@@ -109,7 +109,7 @@ class Lab:
 
     # Watching
 
-    def wait_for(self, what: str, fact: Callable[[], T], within: float = 10.0) -> T:
+    def wait_for(self, what: str, fact: Callable[[], T | None], within: float = 10.0) -> T:
         """Wait until ``fact`` answers something true; NotSeen ends the scenario."""
         return wait_for(what, fact, within)
 
@@ -178,8 +178,8 @@ class Lab:
         what: str = "",
         at_most: int = 2000,
     ) -> Findings:
-        """Stop a capture and give verdicts on it: ESP was there (``esp`` packets, when that is known), nothing
-        in clear, scapy opens all of it with the kernel's keys (``at_most`` packets, spread), no IV twice.
+        """Stop a capture and give verdicts on it: ESP was there (``esp`` packets, when that is known),
+        nothing in clear, scapy opens it with the kernel's keys (``at_most`` packets, spread), no IV twice.
         """
         what = what or f"seen by {capture.host.name}"
         found = self.look_at(capture, data_ports, at_most=at_most)

@@ -74,7 +74,7 @@ class Receiver(_Program):
         super().__init__(host, name or "receive", words)
 
     def account(self, stream: int = 1) -> dict[str, Any]:
-        """``received``, ``duplicated``, ``out_of_order``, ``first``, ``last``, ``missing``, ... of a stream."""
+        """Of one stream: ``received``, ``duplicated``, ``out_of_order``, ``first``, ``last``, ``missing``."""
         empty = {"received": 0, "duplicated": 0, "out_of_order": 0, "first": -1, "last": -1, "missing": []}
         found: dict[str, Any] = self.report()["streams"].get(str(stream), empty)
         return found

@@ -42,7 +42,7 @@ def command(*words: str, text: str = "") -> str:
 
 
 class Host:
-    """One host. ``folder`` keeps its configuration and logs (an artefact); ``run`` is for sockets and state."""
+    """One host. ``folder`` keeps its configuration and logs (artefacts); ``run`` is for sockets and state."""
 
     def __init__(self, name: str, number: int, folder: Path, run: Path, starter: Starter) -> None:
         if not 1 <= number <= 253 or len(name) > 15:
@@ -94,7 +94,7 @@ class Host:
         return {name: int(count) for name, count in pairs if count != "0"}
 
     def dump(self) -> None:
-        """Write what the kernel knows here into ``folder``: addresses, memberships, SAs, policies, counters."""
+        """Write what the kernel knows here into ``folder``: addresses, memberships, SAs, policies, counts."""
         for file, words in (
             ("ip-addresses", "-s address"),
             ("ip-memberships", "maddress"),
@@ -126,7 +126,8 @@ class Network:
         lines = [f"netns add {host.namespace}" for host in self.everything]
         for host in hosts:
             lines.append(
-                f"link add eth0 netns {host.namespace} type veth peer name {host.name} netns {switch.namespace}"
+                f"link add eth0 netns {host.namespace} type veth"
+                f" peer name {host.name} netns {switch.namespace}"
             )
         command("ip", "-batch", "-", text="\n".join(lines))
         # The order matters: a querier that is there at creation makes the bridge flood for its default ten
@@ -143,7 +144,8 @@ class Network:
         for host in hosts:
             host.ip_batch(
                 f"link set lo up\naddress add {host.ipv4}/24 brd + dev eth0\n"
-                f"address add {host.ipv6}/64 dev eth0 nodad\nlink set eth0 up\nroute add 224.0.0.0/4 dev eth0\n"
+                f"address add {host.ipv6}/64 dev eth0 nodad\n"
+                "link set eth0 up\nroute add 224.0.0.0/4 dev eth0\n"
             )
         for host in self.everything:
             wait_for(
@@ -181,7 +183,7 @@ class Network:
             wait_for(f"a bridge that has learnt not to flood {group}", quiet, within, every=0.2)
 
     def members(self, group: str) -> set[str]:
-        """The hosts behind the ports that the bridge forwards this group to, as it has learnt from reports."""
+        """The hosts behind the ports that the bridge forwards this group to, learnt from reports."""
         found: list[dict[str, Any]] = json.loads(
             command("bridge", "-n", self.switch.namespace, "-j", "mdb", "show")
         )

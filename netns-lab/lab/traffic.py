@@ -1,6 +1,6 @@
-"""The test traffic, a program of its own: ``python -m lab.traffic send`` and ``receive``, run inside a host.
+"""The test traffic, a program: ``python -m lab.traffic send`` and ``receive``, run inside a host.
 
-The sender keeps an absolute schedule: packet n is due at start + n / rate, so a late one does not delay the rest.
+The sender keeps an absolute schedule: packet n is due at start + n / rate, however late the one before was.
 Both write a JSON report now and then and when they end (SIGTERM or SIGINT), each time as a whole.
 Only cheap imports: a guest kernel takes its time to start Python.
 """

@@ -13,7 +13,7 @@ class NotSeen(Exception):
     """A fact did not come true in its time."""
 
 
-def wait_for(what: str, fact: Callable[[], T], within: float = 10.0, every: float = 0.05) -> T:
+def wait_for(what: str, fact: Callable[[], T | None], within: float = 10.0, every: float = 0.05) -> T:
     """Ask ``fact`` every ``every`` seconds until it answers something true, and return that.
 
     After ``within`` seconds raise NotSeen, which names ``what`` and the last answer.

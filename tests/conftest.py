@@ -1,0 +1,48 @@
+"""What a test may need, and what becomes of one that is skipped.
+
+A test is pure unless it is marked: ``root`` (root on the running kernel), ``guest`` (a kernel with ESP:
+everything below tests/kernel/guest) or ``lab`` (starts the lab by itself). Unmarked ones run by default;
+`make test` runs all.
+A skipped test fails the run unless ALLOWED_SKIPS knows it: what nobody runs is not tested.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+# Test id, or the beginning of one: why it may be skipped.
+ALLOWED_SKIPS: dict[str, str] = {}
+
+GUEST = Path(__file__).parent / "kernel" / "guest"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(GUEST):
+            item.add_marker(pytest.mark.guest)
+
+
+def _skipped(config: pytest.Config) -> list[pytest.TestReport | pytest.CollectReport]:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return list(reporter.stats.get("skipped", [])) if reporter else []
+
+
+def _allowed(nodeid: str) -> bool:
+    return any(nodeid.startswith(beginning) for beginning in ALLOWED_SKIPS)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for report in _skipped(config):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        word = "did not run" if _allowed(report.nodeid) else "did not run, and may not be skipped"
+        terminalreporter.write_line(f"{word}: {report.nodeid}: {reason}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    forbidden = [report for report in _skipped(session.config) if not _allowed(report.nodeid)]
+    if forbidden and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
