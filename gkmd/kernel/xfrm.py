@@ -12,6 +12,7 @@ How the kernel's behaviour shapes this is told in ``requests.py`` at the fields,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -55,6 +56,9 @@ logging.getLogger("pyroute2").setLevel(logging.INFO)
 
 def open_xfrm_socket() -> socket.socket:
     """A netlink socket for XFRM in the network namespace of this thread; DataplaneError without XFRM."""
+    with contextlib.suppress(OSError):
+        # A socket of the family loads ipv6 where it is a module; XFRM would only say that it is missing.
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()
     try:
         opened = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_XFRM)
     except OSError as error:
