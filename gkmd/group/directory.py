@@ -227,6 +227,11 @@ class Directory:
         record = self._named(name).keys.record
         return SasOfGroup(record.data_sas, record.rekey_sas)
 
+    def policy_of(self, group_id: Identity) -> GroupPolicy | None:
+        """The policy of the group with this id, None when there is none."""
+        group = self._by_id.get(group_id)
+        return None if group is None else group.policy
+
     def policy(self, name: str) -> GroupPolicy:
         return self._named(name).policy
 

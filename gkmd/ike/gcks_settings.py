@@ -1,0 +1,57 @@
+"""Settings and commands of the key server's endpoint. Durations are seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from gkmd.core.identity import Identity
+from gkmd.group.model import GroupPolicy
+from gkmd.ike.credentials import Credentials
+from gkmd.ike.window import Backoff
+
+
+@dataclass(frozen=True, slots=True)
+class GcksSettings:
+    """Every default works."""
+
+    half_open_limit: int = 4096  # half-open SAs at once; beyond it new ones are dropped
+    half_open_lifetime: float = 30.0  # to authenticate, to decide, to ask again for a reply after the end
+    cookie_threshold: int = 128  # half-open SAs from which on a cookie is asked for; 0: always
+    cookie_lifetime: float = 60.0  # of the secret that cookies are made with
+    liveness_idle: float = 120.0  # silence after which a member is asked whether it lives; 0: never
+    backoff: Backoff = field(default_factory=Backoff)
+    sas_per_peer: int = 4  # IKE SAs that one identity may keep; the oldest goes
+
+
+@dataclass(frozen=True, slots=True)
+class Rekey:
+    """Replace every key of a group now."""
+
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMember:
+    """Take a member out of a group, and tell it so over its IKE SA."""
+
+    group: str
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """The server stops. Members are kept for its restart unless ``delete_ike_sas``."""
+
+    delete_ike_sas: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """New policies, and new credentials unless None; IKE SAs stay."""
+
+    policies: tuple[GroupPolicy, ...]
+    credentials: Credentials | None = None
+
+
+Command: TypeAlias = Rekey | RemoveMember | Shutdown | Reload

@@ -1,0 +1,135 @@
+"""The key server's answer to IKE_SA_INIT: cookie, another group, refusal, or a half-open SA (RFC 7296 1.2,
+2.6, 2.7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from gkmd.core.address import Path
+from gkmd.core.effect import Effect, Send, Tell
+from gkmd.core.errors import PeerError
+from gkmd.core.rng import Rng
+from gkmd.crypto.exchange import generate
+from gkmd.ike import initial
+from gkmd.ike.authenticate import HASHES_NOTIFY, Authenticator
+from gkmd.ike.dropped import dropped
+from gkmd.ike.gcks_settings import GcksSettings
+from gkmd.ike.half_open import HalfOpen, HalfOpenTable
+from gkmd.ike.proposal import IkePolicy, choose
+from wire.errors import WireError
+from wire.header import Header
+from wire.ikev2 import Ke
+from wire.message import parse_untrusted
+from wire.registry import FLAG_RESPONSE, NotifyType
+
+
+class InitResponder:
+    """Keeps no state for an initiator that has not shown, when asked, that it receives what we send."""
+
+    __slots__ = ("_cookies", "_policy", "_rng", "_settings", "_taken", "authenticator", "table")
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        policy: IkePolicy,
+        settings: GcksSettings,
+        rng: Rng,
+        taken: Callable[[bytes], bool],
+    ) -> None:
+        """``taken`` tells whether a responder SPI is in use."""
+        self.authenticator = authenticator
+        self.table: Final = HalfOpenTable(settings.half_open_lifetime)
+        self._cookies: Final = initial.Cookies(rng, settings.cookie_lifetime)
+        self._policy: Final = policy
+        self._settings: Final = settings
+        self._rng: Final = rng
+        self._taken: Final = taken
+
+    def receive_untrusted(self, data: bytes, header: Header, path: Path, now: float) -> list[Effect]:
+        """Effects for one IKE_SA_INIT message. Raises WireError."""
+        table = self.table
+        # RFC 7296 2.1: a retransmission gets the same reply, without a new key exchange; once GSA_AUTH has
+        # come it gets none.
+        half = table.repeated_untrusted(data)
+        if half is not None:
+            if half.sa is not None and half.sa.peer is not None:
+                return [dropped("repeated", path)]
+            return [Send(half.reply, path)]
+        if table.settled_untrusted(data, now):
+            return [dropped("repeated", path)]
+        message = parse_untrusted(data, header)
+        if header.flags & FLAG_RESPONSE:
+            raise WireError("unexpected-reply", "a key server starts no IKE SA")
+        asked = initial.read_untrusted(message)
+        if len(table) >= self._settings.cookie_threshold and not (
+            asked.cookie is not None
+            and initial.is_cookie_first(message)
+            and self._cookies.good(asked.cookie, asked.nonce, path.remote, header.spi_i, now)
+        ):
+            cookie = self._cookies.make(asked.nonce, path.remote, header.spi_i, now)
+            return [
+                Send(initial.build_refusal(header.spi_i, NotifyType.COOKIE, cookie), path),
+                Tell("cookie-asked", "debug", {"from": str(path), "half-open": len(table)}),
+            ]
+        if len(table) >= self._settings.half_open_limit:
+            return [dropped("half-open-limit", path)]
+        return self._set_up(data, header, asked, path, now)
+
+    def _set_up(
+        self, data: bytes, header: Header, asked: initial.InitMessage, path: Path, now: float
+    ) -> list[Effect]:
+        try:
+            choice = choose(self._policy, asked.sa, asked.ke.group)
+        except PeerError as error:
+            return [
+                Send(initial.build_refusal(header.spi_i, NotifyType.NO_PROPOSAL_CHOSEN), path),
+                Tell("proposal-refused", "info", {"from": str(path), "reason": str(error)}),
+            ]
+        suite = choice.suite
+        wanted = suite.key_exchange
+        if asked.ke.group != wanted.transform_id:
+            data_octets = initial.wrong_group(wanted)
+            return [
+                Send(initial.build_refusal(header.spi_i, NotifyType.INVALID_KE_PAYLOAD, data_octets), path),
+                Tell("key-exchange-asked", "debug", {"from": str(path), "group": wanted.name}),
+            ]
+        if len(asked.ke.data) != wanted.public_octets:
+            raise WireError("ke-length", f"{len(asked.ke.data)} octets for {wanted.name}")
+        if len(asked.nonce) * 2 < suite.prf.octets:
+            raise WireError("nonce", "shorter than half the key of the prf")  # RFC 7296 2.10
+        spi_r = self._new_spi()
+        nonce_r = self._rng(initial.NONCE_OCTETS)
+        pair = generate(wanted, self._rng)
+        extra = list(self.authenticator.certificate_requests)
+        if asked.hashes:
+            extra.append(HASHES_NOTIFY)
+        if asked.nat_detection:
+            extra += initial.nat_detection(header, spi_r, path)
+        ke = Ke(wanted.transform_id, pair.public)
+        reply = initial.build_reply(header.spi_i, spi_r, choice.reply, ke, nonce_r, extra)
+        self.table.add(
+            HalfOpen(
+                spi_i=header.spi_i,
+                spi_r=spi_r,
+                request=data,
+                reply=reply,
+                pair=pair,
+                peer_public=asked.ke.data,
+                nonce_i=asked.nonce,
+                nonce_r=nonce_r,
+                suite=suite,
+                hashes=asked.hashes,
+                path=path,
+                expires=now + self._settings.half_open_lifetime,
+            )
+        )
+        return [Send(reply, path)]
+
+    def _new_spi(self) -> bytes:
+        """RFC 7296 2.6: unique among our SAs, and not zero."""
+        while True:
+            spi = self._rng(initial.SPI_OCTETS)
+            if spi != initial.NO_SPI and not self._taken(spi):
+                return spi

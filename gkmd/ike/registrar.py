@@ -1,0 +1,124 @@
+"""The key server's registrar: questions of admission that wait for a verdict, and what becomes of it (RFC
+9838 2.3.4).
+
+Authentication has succeeded when a request comes here. The group changes in ``answer`` only, so that
+nothing is allotted to anybody who is not who it says (RFC 9838 2.5.1).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Final
+
+from gkmd.core.address import Path
+from gkmd.core.effect import Ask
+from gkmd.core.errors import PeerError
+from gkmd.core.rng import Rng
+from gkmd.group.directory import Directory
+from gkmd.group.model import Refused, Verdict
+from gkmd.ike.half_open import HalfOpen
+from gkmd.ike.registration_request import RegistrationRequest, error_notify, refusal_notify
+from gkmd.ike.rekey_sender import send_orders
+from gkmd.ike.render_gikev2 import acceptable, render_registration
+from gkmd.ike.sa import IkeSa
+from gkmd.ike.turn import Turn
+from wire.message import Payload
+from wire.registry import ExchangeType, NotifyType
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A request whose Ask is open."""
+
+    sa: IkeSa
+    request: RegistrationRequest
+    exchange: ExchangeType
+    path: Path
+    proof: list[Payload]  # IDr, [CERT], AUTH of the GSA_AUTH reply; empty later
+    half: HalfOpen | None  # with GSA_AUTH
+    initial_contact: bool = False
+    method: str = ""
+
+
+class Registrar:
+    """Asks, and turns verdicts into payloads."""
+
+    __slots__ = ("_directory", "_number", "_rng", "_waiting")
+
+    def __init__(self, directory: Directory, rng: Rng) -> None:
+        self._directory: Final = directory
+        self._rng: Final = rng
+        self._number = 0
+        self._waiting: dict[int, Waiting] = {}
+
+    def ask(self, turn: Turn, waiting: Waiting) -> None:
+        """Put the question to the shell; the SA remembers that it is open."""
+        sa, request = waiting.sa, waiting.request
+        assert sa.peer is not None
+        self._number += 1
+        sa.ask = self._number
+        self._waiting[self._number] = waiting
+        address = ipaddress.ip_address(waiting.path.remote.partition("%")[0])
+        turn.asks.append(
+            Ask(self._number, sa.peer, request.group_id, address, request.wants_to_send, request.sender_ids)
+        )
+
+    def take(self, number: int) -> Waiting | None:
+        """The request that an Ask stands for; it is no longer waiting."""
+        waiting = self._waiting.pop(number, None)
+        if waiting is not None:
+            waiting.sa.ask = None
+        return waiting
+
+    def forget(self, sa: IkeSa) -> None:
+        """The SA has ended: a verdict that still comes is of no use."""
+        if sa.ask is not None:
+            self._waiting.pop(sa.ask, None)
+            sa.ask = None
+
+    def decide(self, turn: Turn, ask: Ask, waiting: Waiting, verdict: Verdict, now: float) -> list[Payload]:
+        """GSA, KD and what belongs to them, or the refusal. Rekeys that the join makes necessary go out
+        first.
+        """
+        try:
+            return self._admit(turn, ask, waiting, verdict, now)
+        except Refused as refused:
+            kind, reason = refusal_notify(refused.refusal), str(refused)
+        except PeerError as error:
+            kind, reason = NotifyType(error.notify), str(error)
+        turn.tell(
+            "registration-refused",
+            "warning",
+            peer=str(ask.identity),
+            group=str(ask.group_id),
+            reason=reason,
+        )
+        return [error_notify(kind)]
+
+    def _admit(self, turn: Turn, ask: Ask, waiting: Waiting, verdict: Verdict, now: float) -> list[Payload]:
+        if verdict.refusal is not None:
+            raise Refused(verdict.refusal, verdict.detail)
+        policy, acceptable_to_member = self._directory.policy_of(ask.group_id), waiting.request.acceptable
+        # RFC 9838 2.3.4: a member that cannot live with the policy is told so; nobody's keys change for it.
+        if (
+            policy is not None
+            and acceptable_to_member is not None
+            and not acceptable(acceptable_to_member, policy)
+        ):
+            raise PeerError(
+                NotifyType.NO_PROPOSAL_CHOSEN, "the member does not support the group's algorithms"
+            )
+        joined = self._directory.join(ask, verdict, waiting.sa.spi_r, now)
+        turn.changes += joined.changes
+        send_orders(turn, self._directory, joined.orders, self._rng, now)
+        view = joined.view
+        turn.tell(
+            "member-joined",
+            peer=str(ask.identity),
+            group=view.policy.name,
+            receives=verdict.receives,
+            sends=verdict.sends,
+            address=str(ask.address),
+        )
+        return render_registration(view, waiting.sa.gsk_w)

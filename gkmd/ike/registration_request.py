@@ -1,0 +1,81 @@
+"""What a member asks for in GSA_AUTH and GSA_REGISTRATION, and how a refusal is said (RFC 9838 2.3, 4.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from gkmd.core.identity import Identity
+from gkmd.group.model import Refusal
+from wire.errors import WireError
+from wire.ikev2 import Id, Notify, Sa
+from wire.message import Payload, first, notify
+from wire.registry import NotifyType, PayloadType
+
+# RFC 9838 4.7.1-4.7.3: what is this member's fault, what is nobody's, and which group there is none of.
+_NOTIFY: Final = {
+    Refusal.UNKNOWN_GROUP: NotifyType.INVALID_GROUP_ID,
+    Refusal.NOT_AUTHORIZED: NotifyType.AUTHORIZATION_FAILED,
+    Refusal.NOT_YET_OPEN: NotifyType.REGISTRATION_FAILED,
+    Refusal.CLOSED: NotifyType.REGISTRATION_FAILED,
+    Refusal.FULL: NotifyType.REGISTRATION_FAILED,
+    Refusal.SENDER_IDS_EXHAUSTED: NotifyType.REGISTRATION_FAILED,
+}
+_LEAVING: Final = (NotifyType.NO_PROPOSAL_CHOSEN, NotifyType.REGISTRATION_FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationRequest:
+    """One request for one group."""
+
+    group_id: Identity
+    acceptable: Sa | None  # SAg
+    wants_to_send: bool
+    sender_ids: int
+    leaving: NotifyType | None  # RFC 9838 2.3.2: the member declines the policy, or goes
+
+
+def read_registration_request(payloads: Iterable[Payload]) -> RegistrationRequest:
+    """WireError when GROUP_SENDER is not as RFC 9838 4.7.4 has it; the rules have seen to the rest."""
+    group_id = first(payloads, PayloadType.ID_G)
+    if group_id is None:
+        raise WireError("rule-missing", "ID_G")
+    sender = notify(payloads, NotifyType.GROUP_SENDER)
+    if sender is not None and len(sender.data) != 4:
+        raise WireError("group-sender", f"{len(sender.data)} octets")
+    return RegistrationRequest(
+        Identity(group_id.type, group_id.data),
+        first(payloads, PayloadType.SA),
+        sender is not None,
+        int.from_bytes(sender.data, "big") if sender is not None else 0,
+        next((kind for kind in _LEAVING if notify(payloads, kind) is not None), None),
+    )
+
+
+def build_registration_request(
+    group_id: Identity, offered: Sa | None, sender_ids: int | None
+) -> list[Payload]:
+    """IDg, [SAg], [N(GROUP_SENDER)]; ``sender_ids`` None: receives only."""
+    payloads = [id_g(group_id)]
+    if offered is not None:
+        payloads.append(Payload(PayloadType.SA, offered))
+    if sender_ids is not None:
+        data = sender_ids.to_bytes(4, "big")
+        payloads.append(Payload(PayloadType.NOTIFY, Notify(0, b"", NotifyType.GROUP_SENDER, data)))
+    return payloads
+
+
+def id_g(group_id: Identity) -> Payload:
+    """The group that a request is about."""
+    return Payload(PayloadType.ID_G, Id(group_id.kind, group_id.data))
+
+
+def error_notify(kind: int, data: bytes = b"") -> Payload:
+    """An error without SPI (RFC 9838 4.7: protocol and SPI size are zero)."""
+    return Payload(PayloadType.NOTIFY, Notify(0, b"", kind, data))
+
+
+def refusal_notify(refusal: Refusal) -> NotifyType:
+    """The notification that says why a group does not take a member."""
+    return _NOTIFY[refusal]
