@@ -1,0 +1,271 @@
+"""The journal: one SQLite file, one connection, one writer thread, many submissions per commit.
+
+WAL with synchronous=FULL: what ``done`` was told is on the disk. One connection owns all writes and
+checkpoints; nothing else may open the file while the server runs (SQLite before 3.51.3 may damage a WAL that
+two write to).
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from gkmd.core.change import (
+    Change,
+    DropGroup,
+    DropIkeSa,
+    DropMember,
+    GroupRecord,
+    IkeSaRecord,
+    Journalled,
+    MemberRecord,
+    PutGroup,
+    PutIkeSa,
+    PutMember,
+)
+from gkmd.core.errors import CryptoError, StoreError
+from gkmd.core.rng import Rng
+from gkmd.crypto.seal_at_rest import MasterKey
+from gkmd.store import schema
+from gkmd.store.failures import store_error
+from gkmd.store.files import Lock, prepare
+from gkmd.store.records import encode, reader
+from gkmd.store.tables import STATEMENTS
+
+MOST_PER_COMMIT: Final = 1024  # submissions
+_JOURNAL_ID_OCTETS: Final = 16
+_OTHERWISE: Final = "restore a backup, or move the journal away and let all members register again"
+_PROOF: Final = b"this journal opens with this master key"
+_PRAGMAS: Final = (
+    "PRAGMA locking_mode = EXCLUSIVE",  # before WAL: then no shared memory file is needed
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+    "PRAGMA cache_size = -65536",
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+Done: TypeAlias = Callable[[StoreError | None], None]
+Row: TypeAlias = tuple[Any, ...]  # the columns of a primary key
+Write: TypeAlias = tuple[str, Row, bytes | None]  # table, key, encoded record or None to drop it
+
+_read_group: Final = reader(GroupRecord)
+_read_member: Final = reader(MemberRecord)
+_read_ike_sa: Final = reader(IkeSaRecord)
+
+
+def write_of(change: Change) -> Write:
+    """Where a change is written and what. The record is complete: a later write of the same key replaces
+    it.
+    """
+    match change:
+        case PutMember(record):
+            identity = record.identity
+            return "members", (record.group, int(identity.kind), identity.data), encode(record)
+        case PutIkeSa(sa_record):
+            return "ike_sas", (sa_record.spi_r,), encode(sa_record)
+        case PutGroup(group_record):
+            return "groups", (group_record.name,), encode(group_record)
+        case DropMember(group, identity):
+            return "members", (group, int(identity.kind), identity.data), None
+        case DropIkeSa(spi_r):
+            return "ike_sas", (spi_r,), None
+        case DropGroup(name):
+            return "groups", (name,), None
+
+
+class Journal:
+    """Made by ``open``. ``submit`` and ``close`` may be called from any thread."""
+
+    def __init__(
+        self, path: Path, lock: Lock, connection: sa.Connection, master_key: MasterKey, journal_id: bytes
+    ) -> None:
+        self._path = path
+        self._lock = lock
+        self._connection = connection
+        self._master_key = master_key
+        self._journal_id = journal_id
+        self._using = threading.Lock()  # the connection
+        self._queue: queue.SimpleQueue[tuple[tuple[Change, ...], Done] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._writer = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._writer.start()
+
+    @classmethod
+    def open(cls, path: Path, master_key: MasterKey, rng: Rng) -> Journal:
+        """Open or make the journal, bring it to this gkmd's schema, and check it.
+
+        StoreError, in one line, when it is held by another process, readable by others, damaged, of a newer
+        gkmd, or sealed with another master key.
+        """
+        path = Path(path)
+        prepare(path)
+        lock = Lock(path)
+        engine = _engine(path)
+        try:
+            connection = engine.connect()
+            try:
+                journal_id = _ready(connection, path, master_key, rng)
+            except BaseException:
+                connection.close()
+                raise
+            return cls(path, lock, connection, master_key, journal_id)
+        except BaseException as error:
+            engine.dispose()
+            lock.release()
+            if isinstance(error, sa.exc.SQLAlchemyError | OSError):
+                raise store_error(path, error) from None
+            raise
+
+    def load(self) -> Journalled:
+        """Everything in the journal. StoreError when a row was damaged, altered or moved."""
+        try:
+            with self._using, self._connection.begin():
+                return Journalled(
+                    groups=tuple(_read_group(octets) for octets in self._rows("groups")),
+                    members=tuple(_read_member(octets) for octets in self._rows("members")),
+                    ike_sas=tuple(_read_ike_sa(octets) for octets in self._rows("ike_sas")),
+                )
+        except sa.exc.SQLAlchemyError as error:
+            raise store_error(self._path, error) from None
+
+    def submit(self, changes: tuple[Change, ...], done: Done) -> None:
+        """Write the changes as one transaction, possibly together with others; all of them or none.
+
+        ``done`` is called in the writer's thread once they are on the disk, or with the reason why they are
+        not; it must be quick and must not raise.
+        """
+        if self._closed:
+            done(StoreError(f"journal {self._path} is closed"))
+            return
+        self._queue.put((changes, done))
+
+    def close(self) -> None:
+        """Write what was submitted, and give the journal free."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        self._writer.join()
+        self._connection.close()
+        self._connection.engine.dispose()
+        self._lock.release()
+
+    # The writer
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            batch = [self._queue.get()]
+            while len(batch) < MOST_PER_COMMIT:
+                try:
+                    batch.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            going = None not in batch
+            submissions = [item for item in batch if item is not None]
+            if submissions:
+                self._commit(submissions)
+
+    def _commit(self, submissions: list[tuple[tuple[Change, ...], Done]]) -> None:
+        error: StoreError | None = None
+        try:
+            # Only the last state of a row within the batch is sealed and written.
+            rows: dict[tuple[str, Row], bytes | None] = {}
+            for changes, _ in submissions:
+                for change in changes:
+                    table, key, octets = write_of(change)
+                    rows[table, key] = octets
+            with self._using, self._connection.begin():
+                self._write(rows)
+        except StoreError as failed:
+            error = failed
+        except Exception as failed:  # whatever it was, it is not on the disk, and the thread has to live
+            error = store_error(self._path, failed)
+        for _, done in submissions:
+            try:
+                done(error)
+            except Exception:
+                sys.excepthook(*sys.exc_info())
+
+    def _write(self, rows: dict[tuple[str, Row], bytes | None]) -> None:
+        puts: dict[str, list[Row]] = {}
+        drops: dict[str, list[Row]] = {}
+        seal = self._master_key.seal
+        for (table, key), octets in rows.items():
+            if octets is None:
+                drops.setdefault(table, []).append(key)
+            else:
+                sealed = seal(octets, _context(self._journal_id, table, key))
+                puts.setdefault(table, []).append((*key, sealed))
+        for table, values in puts.items():
+            self._connection.exec_driver_sql(STATEMENTS[table].put, values)
+        for table, values in drops.items():
+            self._connection.exec_driver_sql(STATEMENTS[table].drop, values)
+
+    def _rows(self, table: str) -> list[bytes]:
+        opened = []
+        for *key, sealed in self._connection.exec_driver_sql(STATEMENTS[table].read):
+            try:
+                opened.append(self._master_key.open(sealed, _context(self._journal_id, table, tuple(key))))
+            except CryptoError:
+                raise StoreError(
+                    f"journal {self._path}: a row of {table} was damaged, altered or moved: {_OTHERWISE}"
+                ) from None
+        return opened
+
+
+def _context(journal_id: bytes, table: str, key: Row) -> bytes:
+    """What a sealed record is bound to: neither into another row nor into another journal can it be moved."""
+    return encode(("gkmd journal", journal_id, table, key))
+
+
+def _engine(path: Path) -> sa.Engine:
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "timeout": 0, "isolation_level": None},
+    )
+
+    # The driver is told to leave transactions alone, so that schema changes are part of them, too.
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    @sa.event.listens_for(engine, "connect")
+    def connect(connection: Any, _record: object) -> None:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma).close()
+
+    return engine
+
+
+def _ready(connection: sa.Connection, path: Path, master_key: MasterKey, rng: Rng) -> bytes:
+    """Check the file, migrate it, and prove the master key; the journal's id."""
+    with connection.begin():
+        checked = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        if checked != "ok":
+            raise StoreError(f"journal {path} is damaged: {_OTHERWISE}")
+        schema.upgrade(connection, path)
+        facts = {row[0]: bytes(row[1]) for row in connection.exec_driver_sql(STATEMENTS["meta"].read)}
+        if "journal-id" not in facts or "proof" not in facts:
+            journal_id = rng(_JOURNAL_ID_OCTETS)
+            proof = master_key.seal(_PROOF, _context(journal_id, "meta", ("proof",)))
+            connection.exec_driver_sql(STATEMENTS["meta"].put, [("journal-id", journal_id), ("proof", proof)])
+            return journal_id
+        journal_id = facts["journal-id"]
+        try:
+            master_key.open(facts["proof"], _context(journal_id, "meta", ("proof",)))
+        except CryptoError:
+            raise StoreError(
+                f"journal {path} is sealed with another master key: give that key, or {_OTHERWISE}"
+            ) from None
+        return journal_id
