@@ -1,9 +1,8 @@
 """Static keys: the lab proves itself without gkmd."""
 
-import os
-
 from lab.scenario import Lab
-from lab.topology import Host, Network
+from lab.static_keys import add_policy, add_sa, clear, fresh_cbc, fresh_gcm
+from lab.topology import Network
 
 SECONDS = 90
 GROUP4, GROUP6, PORT = "239.77.0.1", "ff35::77:1", 5000
@@ -11,34 +10,15 @@ RECEIVERS = ("r1", "r2", "r3")
 PACKETS, RATE = 300, 150.0
 
 
-def selector(source: str, group: str) -> str:
-    return f"src {source} dst {group} proto udp dport {PORT}"
-
-
-def protect(host: Host, source: str, group: str, algorithms: str, direction: str) -> None:
-    """The policy before the SA: in between nothing passes, in clear least of all."""
-    template = f"tmpl src {source} dst {group} proto esp mode transport"
-    host.ip(f"xfrm policy add {selector(source, group)} dir {direction} {template}")
-    window = "replay-window 32" if direction == "in" else ""
-    host.ip(
-        f"xfrm state add src {source} dst {group} proto esp spi 0x1000 mode transport {window} {algorithms}"
-    )
-
-
-def fresh_keys() -> tuple[str, str]:
-    """Algorithms with keys, for the IPv4 and for the IPv6 group."""
-    gcm = f"aead rfc4106(gcm(aes)) 0x{os.urandom(20).hex()} 128"
-    cbc = f"enc cbc(aes) 0x{os.urandom(16).hex()} auth-trunc hmac(sha256) 0x{os.urandom(32).hex()} 128"
-    return gcm, cbc
-
-
 def install(lab: Lab, net: Network) -> None:
     sender = net["sender"]
     lab.watch_keys(sender)
-    gcm, cbc = fresh_keys()
+    gcm, cbc = fresh_gcm(), fresh_cbc()
     for name, direction in (("sender", "out"), *((name, "in") for name in RECEIVERS)):
-        protect(net[name], sender.ipv4, GROUP4, gcm, direction)
-        protect(net[name], sender.ipv6, GROUP6, cbc, direction)
+        for source, group, algorithms in ((sender.ipv4, GROUP4, gcm), (sender.ipv6, GROUP6, cbc)):
+            # The policy before the SA: in between nothing passes, in clear least of all.
+            add_policy(net[name], source, group, PORT, direction)
+            add_sa(net[name], source, group, 0x1000, algorithms, direction)
 
 
 def scenario(lab: Lab) -> None:
@@ -85,6 +65,5 @@ def scenario(lab: Lab) -> None:
 
     lab.step("Remove SAs and policies")
     for name in ("sender", *RECEIVERS):
-        net[name].ip("xfrm state flush")
-        net[name].ip("xfrm policy flush")
+        clear(net[name])
     lab.figures("static keys", ["receiver", "group", "received", "lost"], rows)
