@@ -9,7 +9,7 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -24,6 +24,7 @@ from gkmd.core.algorithms import Prf
 from gkmd.core.errors import CryptoError, LocalError
 from gkmd.core.secret import SecretBytes
 from gkmd.crypto import signature_scheme
+from gkmd.crypto.foreign import reading
 from gkmd.crypto.prf import prf
 from gkmd.crypto.signature_scheme import (
     ED25519_IDENTIFIER,
@@ -123,11 +124,8 @@ class SigningKey:
 
         An RSA key signs by PSS (RFC 8247 4.2 asks for it), or by PKCS #1 v1.5 without ``rsa_pss``.
         """
-        try:
+        with reading("not an unencrypted private key in PEM"):
             key = load_pem_private_key(pem, None)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            # TypeError: encrypted. The library's text is left out: it may quote the input.
-            raise CryptoError("not an unencrypted private key in PEM") from None
         if not isinstance(key, Ed25519PrivateKey | ec.EllipticCurvePrivateKey | RSAPrivateKey):
             raise CryptoError("the private key is neither Ed25519, ECDSA nor RSA")
         return cls(key, rsa_pss)
@@ -159,10 +157,8 @@ class SigningKey:
 @lru_cache(maxsize=256)
 def load_public(spki_der: bytes) -> PublicKey:
     """The key in a SubjectPublicKeyInfo; CryptoError for anything but the kinds that SigningKey takes."""
-    try:
+    with reading("not a public key that we can use"):
         key = load_der_public_key(spki_der)
-    except (ValueError, UnsupportedAlgorithm):
-        raise CryptoError("not a public key that we can use") from None
     if not isinstance(key, Ed25519PublicKey | ec.EllipticCurvePublicKey | RSAPublicKey):
         raise CryptoError("the public key is neither Ed25519, ECDSA nor RSA")
     _kind(key)

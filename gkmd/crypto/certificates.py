@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
@@ -24,6 +23,7 @@ from OpenSSL import crypto as openssl
 from gkmd.core.errors import CryptoError
 from gkmd.core.identity import Identity, IdentityKind
 from gkmd.crypto.authentication import load_public
+from gkmd.crypto.foreign import reading
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -113,6 +113,7 @@ class TrustAnchors:
         for each in self._build(chain_der, now):
             if each not in self._certificates:
                 _check_strength(each)
+                # OpenSSL 3 takes keyCertSign alone for a CA; RFC 5280 6.1.4 (k) does not.
                 if each != leaf and not _is_ca(each):
                     raise CryptoError(f"{_subject(each)}: issuer is not a CA")
         return VerifiedPeer(_spki(leaf), identities(leaf))
@@ -146,10 +147,8 @@ class TrustAnchors:
 
 def load_chain(pem: bytes) -> list[bytes]:
     """The certificates of a PEM file as DER, in order; CryptoError when there is none or one is broken."""
-    try:
+    with reading("no certificate in PEM"):
         return [each.public_bytes(Encoding.DER) for each in x509.load_pem_x509_certificates(pem)]
-    except ValueError:
-        raise CryptoError("no certificate in PEM") from None
 
 
 def certificate_key(der: bytes) -> bytes:
@@ -165,22 +164,16 @@ def certificate_identities(der: bytes) -> frozenset[Identity]:
 def identities(certificate: x509.Certificate) -> frozenset[Identity]:
     """The names of a certificate as IKE identities: subjectAltName, and the subject as DN (RFC 4945 3.1)."""
     found = set()
-    try:
-        if certificate.subject.rdns:
+    if certificate.subject.rdns:
+        with reading("the subject of a certificate cannot be read"):
             found.add(Identity(IdentityKind.DN, certificate.subject.public_bytes()))
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return frozenset(found)
-    except (ValueError, x509.UnsupportedGeneralNameType):
-        raise CryptoError("the names of a certificate cannot be read") from None
-    for name in names:
+    for name in _extension(certificate, x509.SubjectAlternativeName) or ():
         if isinstance(name, x509.DNSName):
             # RFC 4945 5.1.3.6: a name with a wildcard may be taken as invalid; it is no identity.
             if name.value and "*" not in name.value:
                 found.add(Identity(IdentityKind.FQDN, name.value.encode("ascii")))
         elif isinstance(name, x509.RFC822Name):
-            if name.value:
-                found.add(Identity(IdentityKind.RFC822, name.value.encode("ascii")))
+            found.add(Identity(IdentityKind.RFC822, name.value.encode("ascii")))
         elif isinstance(name, x509.IPAddress):
             if isinstance(name.value, ipaddress.IPv4Address):
                 found.add(Identity(IdentityKind.IPV4, name.value.packed))
@@ -192,12 +185,10 @@ def identities(certificate: x509.Certificate) -> frozenset[Identity]:
 def _parse(der: bytes) -> x509.Certificate:
     if len(der) > MAX_CERTIFICATE_OCTETS:
         raise CryptoError(f"a certificate of {len(der)} octets: at most {MAX_CERTIFICATE_OCTETS}")
-    try:
+    with reading("a certificate cannot be read"):
         certificate = x509.load_der_x509_certificate(der)
         _ = certificate.extensions, certificate.subject  # both are parsed late
-    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        raise CryptoError("a certificate cannot be read") from None
-    return certificate
+        return certificate
 
 
 def _check_leaf(leaf: x509.Certificate) -> None:
@@ -217,12 +208,11 @@ def _check_leaf(leaf: x509.Certificate) -> None:
 
 def _check_strength(certificate: x509.Certificate) -> None:
     if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ED25519:
-        try:
-            strong = isinstance(certificate.signature_hash_algorithm, _STRONG_HASHES)
-        except ValueError:  # an algorithm that the library does not know
-            strong = False
-        if not strong:
-            raise CryptoError(f"{_subject(certificate)}: signed by a weak or unknown algorithm")
+        weak = f"{_subject(certificate)}: signed by a weak or unknown algorithm"
+        with reading(weak):
+            algorithm = certificate.signature_hash_algorithm
+        if not isinstance(algorithm, _STRONG_HASHES):
+            raise CryptoError(weak)
     load_public(_spki(certificate))
 
 
@@ -239,10 +229,8 @@ def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extens
 
 
 def _spki(certificate: x509.Certificate) -> bytes:
-    try:
+    with reading(f"{_subject(certificate)}: not a public key that we can use"):
         return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm):
-        raise CryptoError(f"{_subject(certificate)}: not a public key that we can use") from None
 
 
 def _subject(certificate: x509.Certificate) -> str:

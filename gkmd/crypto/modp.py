@@ -17,12 +17,14 @@ from gkmd.core.errors import CryptoError, LocalError
 from gkmd.core.rng import Rng
 from gkmd.core.secret import SecretBytes
 
+_PLACES = (
+    "cryptography.hazmat.decrepit.asymmetric.dh",
+    "cryptography.hazmat.primitives.asymmetric.dh",
+)
+
 
 def _find_names() -> Any:
-    for place in (
-        "cryptography.hazmat.decrepit.asymmetric.dh",
-        "cryptography.hazmat.primitives.asymmetric.dh",
-    ):
+    for place in _PLACES:
         try:
             return importlib.import_module(place)
         except ModuleNotFoundError:

@@ -6,20 +6,17 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from gkmd.core.errors import CryptoError
 from gkmd.crypto.authentication import load_public
+from gkmd.crypto.foreign import reading
 
 
 def load_public_pem(pem: bytes) -> bytes:
     """The SubjectPublicKeyInfo (DER) in a PEM file; CryptoError when it holds no key that we accept."""
-    try:
-        key = load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm):
-        raise CryptoError("not a public key in PEM") from None
-    spki_der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    with reading("not a public key in PEM"):
+        spki_der = load_pem_public_key(pem).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     load_public(spki_der)
     return spki_der
 

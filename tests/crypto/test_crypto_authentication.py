@@ -20,15 +20,19 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gkmd.core.algorithms import PRF_HMAC_SHA2_256, PRFS, Prf
+from gkmd.core.algorithms import MODP_2048, PRF_HMAC_SHA2_256, PRFS, Prf
 from gkmd.core.errors import CryptoError, LocalError
+from gkmd.core.rng import SeededRng
 from gkmd.core.secret import SecretBytes
+from gkmd.crypto import modp
 from gkmd.crypto.authentication import (
     ED25519_IDENTIFIER,
     HASH_IDENTITY,
     SIGNATURE_HASHES,
     SigningKey,
+    _kind,
     build_auth_data,
+    check_public_key,
     load_public,
     parse_auth_data_untrusted,
     psk_auth,
@@ -234,6 +238,18 @@ def test_substituted_identifiers_are_refused(name: str) -> None:
             verify_signature(signer.spki_der, bytes(bad), signature, _TEXT)
 
 
+def test_a_public_key_is_checked_before_it_is_used() -> None:
+    for name in _KINDS:
+        for identifier, scheme in _BY_IDENTIFIER.items():
+            if _kind(load_public(key(name).spki_der)) in scheme.kinds:
+                check_public_key(key(name).spki_der, identifier)
+            else:
+                with pytest.raises(CryptoError, match="does not fit"):
+                    check_public_key(key(name).spki_der, identifier)
+    with pytest.raises(CryptoError, match="not one that we accept"):
+        check_public_key(key("ed25519").spki_der, ED25519_IDENTIFIER[:-1] + b"\x71")
+
+
 @pytest.mark.parametrize("name", _KINDS)
 def test_forged_signatures_are_refused(name: str) -> None:
     signer = key(name)
@@ -299,6 +315,15 @@ def test_weak_and_foreign_keys_are_refused(make: object, reason: str) -> None:
         load_public(spki(private))
     with pytest.raises(CryptoError, match=reason):
         verify_signature(spki(private), ED25519_IDENTIFIER, bytes(64), _TEXT)
+
+
+def test_what_the_library_deprecates_is_refused_in_silence() -> None:
+    """A finite-field key is read with a warning; a stranger must not make us print one, nor stop us by it."""
+    private, _ = modp.generate(MODP_2048, SeededRng(1))
+    with pytest.raises(CryptoError, match="not a public key"):
+        load_public(spki(private))
+    with pytest.raises(CryptoError, match="not an unencrypted private key"):
+        SigningKey.load_pem(pem(private))
 
 
 def test_private_keys_are_read_from_pem() -> None:

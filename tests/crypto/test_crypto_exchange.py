@@ -67,6 +67,22 @@ def test_modp_agrees_with_plain_arithmetic(alg: KeyExchange) -> None:
         assert pair.agree(value.to_bytes(length, "big")).reveal() == expected
 
 
+def test_modp_without_the_library() -> None:
+    """Once ``cryptography`` drops finite-field Diffie-Hellman, the reason is said; its errors are ours."""
+    private, _ = modp.generate(MODP_2048, SeededRng(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(modp, "_PLACES", ("gkmd.crypto.nowhere",))
+        with pytest.raises(LocalError, match="finite-field"):
+            modp._find_names()
+        patch.setattr(modp, "_PublicNumbers", raise_value_error)
+        with pytest.raises(CryptoError, match="no shared secret"):
+            modp.agree(MODP_2048, private, bytes(255) + b"\2")
+
+
+def raise_value_error(*_: object) -> None:
+    raise ValueError
+
+
 def test_modp_secret_keeps_leading_zeros() -> None:
     """RFC 7296 2.14: padded to the length of the modulus. A peer value is searched whose secret is short."""
     prime = modp._GROUPS[MODP_2048].prime
