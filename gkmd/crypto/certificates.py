@@ -109,14 +109,14 @@ class TrustAnchors:
             raise CryptoError(f"chain too long: {len(chain_der)} certificates, at most {MAX_CERTIFICATES}")
         sent = [_parse(der) for der in chain_der]
         leaf = sent[0]
-        _check_leaf(leaf)
-        for each in self._build(chain_der, now):
+        spki_der = _check_leaf(leaf)
+        for each in self._build(chain_der, now)[1:]:
             if each not in self._certificates:
                 _check_strength(each)
                 # OpenSSL 3 takes keyCertSign alone for a CA; RFC 5280 6.1.4 (k) does not.
-                if each != leaf and not _is_ca(each):
+                if not _is_ca(each):
                     raise CryptoError(f"{_subject(each)}: issuer is not a CA")
-        return VerifiedPeer(_spki(leaf), identities(leaf))
+        return VerifiedPeer(spki_der, identities(leaf))
 
     def _build(self, chain_der: Sequence[bytes], now: float) -> list[x509.Certificate]:
         try:
@@ -191,9 +191,9 @@ def _parse(der: bytes) -> x509.Certificate:
         return certificate
 
 
-def _check_leaf(leaf: x509.Certificate) -> None:
-    """The rules for the certificate of an IKE peer itself."""
-    _check_strength(leaf)
+def _check_leaf(leaf: x509.Certificate) -> bytes:
+    """The rules for the certificate of an IKE peer itself; its SubjectPublicKeyInfo."""
+    spki_der = _check_strength(leaf)
     if _is_ca(leaf):
         raise CryptoError(f"{_subject(leaf)}: not for signing: it is a CA certificate")
     usage = _extension(leaf, x509.KeyUsage)
@@ -204,16 +204,20 @@ def _check_leaf(leaf: x509.Certificate) -> None:
     # RFC 4945 5.1.3.12: no EKU is best; one that is there must name IKE or any purpose.
     if purposes is not None and not any(purpose in _IKE_PURPOSES for purpose in purposes):
         raise CryptoError(f"{_subject(leaf)}: not for signing: its extended key usage lacks ipsecIKE")
+    return spki_der
 
 
-def _check_strength(certificate: x509.Certificate) -> None:
+def _check_strength(certificate: x509.Certificate) -> bytes:
+    """Signed by an algorithm and with a key that we accept; its SubjectPublicKeyInfo."""
     if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ED25519:
         weak = f"{_subject(certificate)}: signed by a weak or unknown algorithm"
         with reading(weak):
             algorithm = certificate.signature_hash_algorithm
         if not isinstance(algorithm, _STRONG_HASHES):
             raise CryptoError(weak)
-    load_public(_spki(certificate))
+    spki_der = _spki(certificate)
+    load_public(spki_der)
+    return spki_der
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:

@@ -370,6 +370,7 @@ def test_identities_of_a_certificate() -> None:
             x509.DNSName(""),
             x509.RFC822Name("Ops@Example"),
             x509.IPAddress(ipaddress.ip_address("10.0.0.1")),
+            x509.IPAddress(ipaddress.ip_network("10.0.0.0/8")),
             x509.UniformResourceIdentifier("https://example"),
             x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "else")])),
         ),
