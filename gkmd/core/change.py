@@ -55,6 +55,8 @@ class PendingRekey:
     repeats_left: int
     next_at: float
     under: bytes = b""  # SPI of the Rekey SA that protects it
+    data_spis: tuple[int, ...] = ()  # what it announced first: rekeys before its last copy repeat it
+    deleted_spis: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

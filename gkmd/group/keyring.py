@@ -186,10 +186,10 @@ class Keyring:
         """
         under = self.current
         # RFC 9838 2.4.1.4 knows no reordering: a member that gets this rekey refuses later copies of those
-        # before it. So this one says again what it may not have heard.
-        unheard, unheard_spis = ((), ()) if close else self._unheard(now)
-        unheard = tuple(sa for sa in unheard if sa.spi not in deleted)
-        carry = len(unheard) + len(added) <= MOST_SAS_PER_ORDER
+        # before it. So this one says again what they said, as long as they are repeated.
+        said, unsaid = ((), ()) if close else self._being_said()
+        said = tuple(sa for sa in said if sa.spi not in deleted)
+        carry = len(said) + len(added) <= MOST_SAS_PER_ORDER
         order = RekeyOrder(
             policy=self.policy,
             now=now,
@@ -197,8 +197,8 @@ class Keyring:
             under=under,
             message_id=under.next_message_id,
             new_rekey_sa=new_rekey,
-            data_sas=(*unheard, *added) if carry else added,
-            deleted_spis=(*unheard_spis, *deleted) if carry else deleted,
+            data_sas=(*said, *added) if carry else added,
+            deleted_spis=(*unsaid, *deleted) if carry else deleted,
             close=close,
             exclude=exclude,
         )
@@ -212,17 +212,13 @@ class Keyring:
         self._change(epoch=self.record.epoch + 1, data_sas=(*data, *added), rekey_sas=rekey)
         return order
 
-    def _unheard(self, now: float) -> tuple[tuple[DataSa, ...], tuple[int, ...]]:
-        """What was announced so shortly ago that copies of it are still to come."""
-        since = now - self.timeline.span
-        removed_since = since + self.policy.deactivation_delay
-        added = tuple(sa for sa in self.record.data_sas if sa.removed_at is None and sa.created > since)
-        removed = tuple(
-            sa.spi
-            for sa in self.record.data_sas
-            if sa.removed_at is not None and sa.removed_at > removed_since
-        )
-        return added, removed
+    def _being_said(self) -> tuple[tuple[DataSa, ...], tuple[int, ...]]:
+        """What rekeys under the current Rekey SA announced of which copies are still to come."""
+        under = self.current.spi
+        repeated = [p for p in self.record.pending if p.repeats_left and p.under == under]
+        spis = {spi for pending in repeated for spi in pending.data_spis}
+        added = tuple(sa for sa in self.record.data_sas if sa.removed_at is None and sa.spi in spis)
+        return added, tuple(spi for pending in repeated for spi in pending.deleted_spis)
 
     def add_sender(
         self, identity: Identity, source: IpAddress | None, asked: int, now: float, *, announce: bool = True
@@ -294,18 +290,20 @@ class Keyring:
 
     def sealed(self, order: RekeyOrder, datagram: bytes, now: float) -> None:
         """Keep the octets of a rekey: its copies are the same, bit for bit (RFC 9838 2.4.1.3)."""
-        kept = self.record.pending
-        added, removed = self._unheard(now)
-        told = {sa.spi for sa in order.data_sas}
-        if order.close or (
-            self.timeline.span
-            and all(sa.spi in told for sa in added)
-            and all(spi in order.deleted_spis for spi in removed)
-        ):
-            kept = tuple(p for p in kept if p.under != order.under.spi)
+        under = order.under.spi
+        # After the end nobody needs what came before it.
+        kept = tuple(p for p in self.record.pending if not (order.close and p.under == under))
+        said = {spi for p in kept if p.under == under for spi in (*p.data_spis, *p.deleted_spis)}
         # Without repeats it is kept for a while all the same: after a crash nobody knows whether it was sent.
         wait = self.policy.rekey_interval if self.policy.rekey_repeats else self.policy.deactivation_delay
-        new = PendingRekey(datagram, self.policy.rekey_repeats, now + wait, order.under.spi)
+        new = PendingRekey(
+            datagram=datagram,
+            repeats_left=self.policy.rekey_repeats,
+            next_at=now + wait,
+            under=under,
+            data_spis=tuple(sa.spi for sa in order.data_sas if sa.spi not in said),
+            deleted_spis=tuple(spi for spi in order.deleted_spis if spi not in said),
+        )
         self._change(pending=(*kept, new))
 
     def repeat(self, now: float) -> tuple[PendingRekey, ...]:
