@@ -10,13 +10,13 @@ Namespaces are named lab<pid>-<host>: two runs on one machine do not meet, and w
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
-import select
 import socket
 import struct
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from lab.processes import Process
 from lab.waits import wait_for
 
 PREFIX = f"lab{os.getpid()}-"
+BROADCAST = "10.77.0.255"
 Starter = Callable[["Host", str, Sequence[str], Mapping[str, str] | None], Process]
 
 
@@ -63,11 +64,18 @@ class Host:
 
     def ip(self, words: str) -> str:
         """``ip WORDS`` in this host, for example ``host.ip("xfrm state")``."""
-        return command("ip", "-n", self.namespace, *words.split())
+        return self._ip(words.split())
 
-    def ip_batch(self, lines: str) -> None:
-        """Many ``ip`` commands in one process."""
-        command("ip", "-n", self.namespace, "-batch", "-", text=lines)
+    def ip_batch(self, lines: str, *options: str) -> str:
+        """Many ``ip`` commands in one process: starting one takes its time in a guest."""
+        return self._ip([*options, "-batch", "-"], lines)
+
+    def _ip(self, words: Sequence[str], text: str = "") -> str:
+        """Every command and its input is in the artefact commands.txt, for whoever wants to do it by hand."""
+        with (self.folder / "commands.txt").open("a") as file:
+            file.write(f"ip -n {self.namespace} {' '.join(words)}\n")
+            file.writelines(f"    {line}\n" for line in text.splitlines())
+        return command("ip", "-n", self.namespace, *words, text=text)
 
     def start(self, name: str, words: Sequence[str], environment: Mapping[str, str] | None = None) -> Process:
         """Start a program here; its log is ``folder/NAME.log``. The lab ends it if the scenario does not."""
@@ -93,16 +101,17 @@ class Host:
         pairs = (line.split() for line in self.read("/proc/net/xfrm_stat").splitlines())
         return {name: int(count) for name, count in pairs if count != "0"}
 
+    def addresses_ready(self) -> bool:
+        """No IPv6 address is tentative any more (flag 0x40 in the fifth column): reports leave only then."""
+        rows = [line.split() for line in self.read("/proc/net/if_inet6").splitlines()]
+        return any(row[5] == self.interface for row in rows) and not any(
+            int(row[4], 16) & 0x40 for row in rows
+        )
+
     def dump(self) -> None:
         """Write what the kernel knows here into ``folder``: addresses, memberships, SAs, policies, counts."""
-        for file, words in (
-            ("ip-addresses", "-s address"),
-            ("ip-memberships", "maddress"),
-            ("xfrm-states", "-s xfrm state"),
-            ("xfrm-policies", "-s xfrm policy"),
-        ):
-            (self.folder / f"{file}.txt").write_text(self.ip(words))
-        (self.folder / "xfrm-stat.txt").write_text(self.read("/proc/net/xfrm_stat"))
+        lines = "address\nmaddress\nxfrm state\nxfrm policy\n"
+        (self.folder / "kernel.txt").write_text(self.ip_batch(lines, "-s") + self.read("/proc/net/xfrm_stat"))
 
 
 class Network:
@@ -132,7 +141,7 @@ class Network:
         command("ip", "-batch", "-", text="\n".join(lines))
         # The order matters: a querier that is there at creation makes the bridge flood for its default ten
         # seconds; one that starts on a bridge which is up, with a short response interval, for one second.
-        ports = [f"link set {host.name} master br0 up" for host in hosts]
+        ports = [f"link set dev {host.name} master br0 up" for host in hosts]
         switch.ip_batch(
             "link set lo up\n"
             "link add br0 type bridge mcast_snooping 1 mcast_query_response_interval 100"
@@ -148,39 +157,46 @@ class Network:
                 "link set eth0 up\nroute add 224.0.0.0/4 dev eth0\n"
             )
         for host in self.everything:
-            wait_for(
-                f"usable addresses on {host.name}",
-                lambda host=host: not host.ip("-6 address show tentative"),  # type: ignore[misc]
-            )
+            wait_for(f"usable addresses on {host.name}", host.addresses_ready)
         self._wait_for_snooping("239.255.255.77", socket.AF_INET)
         self._wait_for_snooping("ff15::77", socket.AF_INET6)
 
     def _wait_for_snooping(self, group: str, family: socket.AddressFamily, within: float = 15.0) -> None:
-        """Ask of one host whether another gets what nobody has joined, until it does not."""
+        """Ask of one host whether another gets what nobody has joined, until it does not.
+
+        A broadcast follows each probe: once it is there, the probe would have been, too.
+        """
         asker, listener = list(self.hosts.values())[:2]
-        probe = f"probe {os.getpid()}".encode()
-        level, option = (
-            (socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF)
-            if family == socket.AF_INET6
-            else (socket.IPPROTO_IP, socket.IP_MULTICAST_IF)
-        )
+        with inside(asker.namespace):
+            index = socket.if_nametoindex("eth0")
         with (
             asker.socket(family, socket.SOCK_DGRAM) as sender,
+            asker.socket(socket.AF_INET, socket.SOCK_DGRAM) as broadcaster,
             listener.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3)) as ears,
         ):
-            with inside(asker.namespace):
-                index = socket.if_nametoindex("eth0")
-            sender.setsockopt(level, option, index if level == socket.IPPROTO_IPV6 else _mreqn(index))
+            if family == socket.AF_INET6:
+                sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            else:
+                mreqn = struct.pack("@4s4si", bytes(4), bytes(4), index)
+                sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, mreqn)
+            broadcaster.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            ears.settimeout(1.0)
+            numbers = itertools.count()
 
             def quiet() -> bool:
+                probe, control = (
+                    f"{word} {next(numbers)} {os.getpid()}".encode() for word in ("probe", "control")
+                )
                 sender.sendto(probe, (group, 9))
-                deadline = time.monotonic() + 0.25
-                while (left := deadline - time.monotonic()) > 0:
-                    if select.select([ears], [], [], left)[0] and probe in ears.recv(2048):
-                        return False
-                return True
+                broadcaster.sendto(control, (BROADCAST, 9))
+                flooded = False
+                with contextlib.suppress(TimeoutError):  # no control: the path is not there yet
+                    while control not in (heard := ears.recv(2048)):
+                        flooded = flooded or probe in heard
+                    return not flooded
+                return False
 
-            wait_for(f"a bridge that has learnt not to flood {group}", quiet, within, every=0.2)
+            wait_for(f"a bridge that has learnt not to flood {group}", quiet, within)
 
     def members(self, group: str) -> set[str]:
         """The hosts behind the ports that the bridge forwards this group to, learnt from reports."""
@@ -197,11 +213,11 @@ class Network:
         """Send one broadcast datagram that every capture on this network sees, on hosts and bridge."""
         with self.switch.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            sender.sendto(text, ("10.77.0.255", 9))
+            sender.sendto(text, (BROADCAST, 9))
 
     def link(self, name: str, *, up: bool) -> None:
         """Plug or pull a host's cable, at the bridge's end."""
-        self.switch.ip(f"link set {name} {'up' if up else 'down'}")
+        self.switch.ip(f"link set dev {name} {'up' if up else 'down'}")
 
     def remove(self) -> list[str]:
         """Delete the namespaces, and with them everything inside; what could not be deleted."""
@@ -213,7 +229,3 @@ class Network:
                 except CommandFailed as error:
                     failed.append(str(error))
         return failed
-
-
-def _mreqn(index: int) -> bytes:
-    return struct.pack("@4s4si", bytes(4), bytes(4), index)

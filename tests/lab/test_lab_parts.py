@@ -112,8 +112,10 @@ def test_every_scenario_is_described() -> None:
 
 
 def test_the_lab_stands_beside_gkmd() -> None:
-    """It judges the daemons from outside, and so must not share their code."""
+    """It judges the daemons from outside, and so must not share their code; only keying speaks with them."""
     for path in (LAB / "lab").glob("*.py"):
+        if path.name == "keying.py":
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -72,6 +72,6 @@ def test_time(run: tuple[int, dict[str, dict[str, Any]], Path, str]) -> None:
 def test_artefacts_are_kept(run: tuple[int, dict[str, dict[str, Any]], Path, str]) -> None:
     folder = run[2]
     assert (folder / "clear-text" / "switch" / "capture.pcap").stat().st_size > 20 * 200
-    assert "XfrmInNoStates" in (folder / "lost-packet" / "r1" / "xfrm-stat.txt").read_text()
-    assert "0x00001234" in (folder / "left-behind" / "r1" / "xfrm-states.txt").read_text()
+    assert "XfrmInNoStates" in (folder / "lost-packet" / "r1" / "kernel.txt").read_text()
+    assert "0x00001234" in (folder / "left-behind" / "r1" / "kernel.txt").read_text()
     assert "out of time" in (folder / "out-of-time" / "error.txt").read_text()
