@@ -38,6 +38,6 @@ class Turn:
         self.tells.append(Tell(event, level, fields))
 
     def effects(self) -> list[Effect]:
-        """Persist < kernel < Send < Ask < Tell, with one Persist at most."""
+        """Persist < kernel < Send < Tell < Ask, with one Persist at most."""
         changes: list[Effect] = [Persist(tuple(self.changes))] if self.changes else []
-        return changes + self.kernel + self.sends + self.asks + self.tells
+        return changes + self.kernel + self.sends + self.tells + self.asks

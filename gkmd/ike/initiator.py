@@ -1,0 +1,341 @@
+"""A member's attempt to set up an IKE SA: IKE_SA_INIT and GSA_AUTH as the initiator (RFC 7296 1.2, 2.6,
+2.21).
+
+Until AUTH verifies the peer may be anybody. What it says without protection is a hint: it can make us send
+another request (a cookie, another group), and it can never make us give up sooner than silence would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from gkmd.core.algorithms import KEY_EXCHANGE_BY_TRANSFORM, KeyExchange
+from gkmd.core.errors import PeerError
+from gkmd.core.rng import Rng
+from gkmd.crypto.exchange import KeyPair, generate
+from gkmd.crypto.keymat import derive_ike
+from gkmd.ike import initial
+from gkmd.ike.authenticate import Authenticator, Covered, canonical, identity_of
+from gkmd.ike.member_settings import Server
+from gkmd.ike.proposal import IkePolicy, IkeSuite, accepted, offer
+from gkmd.ike.registration_request import error_notify
+from gkmd.ike.sa import IkeSa
+from gkmd.ike.window import Backoff, Window
+from wire.errors import WireError
+from wire.header import Header
+from wire.ikev2 import Encrypted, Id, Ke, Notify
+from wire.message import Message, Payload, each, first, parse_inner
+from wire.registry import FIRST_STATUS_NOTIFY, ExchangeType, NotifyType, PayloadType
+
+_MOST_COOKIES: Final = 5  # RFC 7296 2.6: forged cookies must not keep us busy for ever
+_MOST_CANDIDATES: Final = 4  # answers to one IKE_SA_INIT that are followed up
+
+
+class AttemptFailed(Exception):
+    """This attempt leads nowhere; the text says why. ``notice`` tells a server that believes to have an SA
+    with us.
+    """
+
+    def __init__(self, reason: str, notice: bytes = b"") -> None:
+        super().__init__(reason)
+        self.notice = notice
+
+
+@dataclass(slots=True)
+class Candidate:
+    """What somebody answered to IKE_SA_INIT, and our GSA_AUTH to it.
+
+    RFC 7296 2.4: the first answer may be forged, so each is taken as possibly good until one proves itself.
+    ``replies`` are the answers that lead to these very keys; what else they say may differ.
+    """
+
+    sa: IkeSa
+    covered: Covered  # of our AUTH
+    peer_public: bytes
+    nonce: bytes
+    replies: list[bytes]
+    datagram: bytes
+
+
+class Attempt:
+    """One attempt with one server. The endpoint sends ``datagrams`` again until an answer proves itself."""
+
+    __slots__ = (
+        "_authenticator",
+        "_backoff",
+        "_candidates",
+        "_cookie",
+        "_cookies",
+        "_nonce",
+        "_pair",
+        "_policy",
+        "_request",
+        "_rng",
+        "_spi_i",
+        "_tried",
+        "copies",
+        "hint",
+        "next_at",
+        "server",
+    )
+
+    def __init__(
+        self,
+        server: Server,
+        authenticator: Authenticator,
+        policy: IkePolicy,
+        backoff: Backoff,
+        rng: Rng,
+        now: float,
+    ) -> None:
+        self.server: Final = server
+        self.hint = "no reply"  # what an unprotected message said, for the log
+        self._authenticator: Final = authenticator
+        self._policy: Final = policy
+        self._backoff: Final = backoff
+        self._rng: Final = rng
+        self._spi_i = rng(initial.SPI_OCTETS)
+        while self._spi_i == initial.NO_SPI:
+            self._spi_i = rng(initial.SPI_OCTETS)
+        self._nonce: Final = rng(initial.NONCE_OCTETS)
+        self._cookie: bytes | None = None
+        self._cookies = 0
+        self._tried: set[int] = set()
+        self._candidates: list[Candidate] = []
+        self._pair: KeyPair
+        self._use(policy.key_exchanges[0])
+        self._request = self._init_request()
+        self.copies = 1
+        self.next_at = now + backoff.wait(1)
+
+    @property
+    def datagrams(self) -> list[bytes]:
+        """The requests that wait for an answer."""
+        return [candidate.datagram for candidate in self._candidates] or [self._request]
+
+    def _use(self, method: KeyExchange) -> None:
+        self._tried.add(method.transform_id)
+        self._pair = generate(method, self._rng)
+
+    def _init_request(self) -> bytes:
+        ke = Ke(self._pair.alg.transform_id, self._pair.public)
+        return initial.build_request(self._spi_i, offer(self._policy), ke, self._nonce, self._cookie, [])
+
+    def _pend(self, now: float) -> None:
+        self.copies, self.next_at = 1, now + self._backoff.wait(1)
+
+    def retransmit(self, now: float) -> list[bytes]:
+        """The pending requests once more. AttemptFailed when they were sent often enough."""
+        if self.copies >= self._backoff.tries:
+            raise AttemptFailed(f"{'GSA_AUTH' if self._candidates else 'IKE_SA_INIT'}: {self.hint}")
+        self.copies += 1
+        self.next_at = now + self._backoff.wait(self.copies)
+        return self.datagrams
+
+    # --- IKE_SA_INIT ------------------------------------------------------------------------------
+
+    def receive_init_untrusted(
+        self,
+        data: bytes,
+        message: Message,
+        registration: Sequence[Payload],
+        now: float,
+    ) -> bytes:
+        """The request to send next. WireError or CryptoError: the reply is as good as none.
+
+        ``registration`` is the group part of GSA_AUTH.
+        """
+        header = message.header
+        if header.spi_i != self._spi_i:
+            raise WireError("unexpected-reply", "IKE_SA_INIT")
+        refusal = initial.refused_untrusted(message)
+        if refusal is not None:
+            return self._refused_untrusted(refusal, now)
+        answer = initial.read_untrusted(message)
+        group = self._pair.alg
+        try:
+            suite = accepted(self._policy, answer.sa, group.transform_id)
+        except PeerError as error:
+            raise WireError("proposal", str(error)) from None
+        if answer.ke.group != group.transform_id or header.spi_r == initial.NO_SPI:
+            raise WireError("unexpected-reply", "another group, or no SPI")
+        if len(answer.nonce) * 2 < suite.prf.octets:
+            raise WireError("nonce", "shorter than half the key of the prf")  # RFC 7296 2.10
+        self._check_new_untrusted(data, header, answer)
+        sa = self._keyed_untrusted(suite, answer, header, now)
+        covered = Covered(self._request, answer.nonce, sa.prf, sa.sk_pi)
+        request = self._auth_request(covered, answer, registration)
+        datagram = sa.request(ExchangeType.GSA_AUTH, request, now)
+        self._candidates.append(Candidate(sa, covered, answer.ke.data, answer.nonce, [data], datagram))
+        self._pend(now)
+        return datagram
+
+    def _check_new_untrusted(self, data: bytes, header: Header, answer: initial.InitMessage) -> None:
+        """WireError unless the answer leads to keys of its own: an IV is used once under a key (RFC 5282
+        3.1).
+        """
+        for one in self._candidates:
+            same = (one.sa.spi_r, one.peer_public, one.nonce) == (header.spi_r, answer.ke.data, answer.nonce)
+            if same:
+                if data not in one.replies and len(one.replies) < _MOST_CANDIDATES:
+                    one.replies.append(data)
+                raise WireError("repeated", "IKE_SA_INIT")
+        if len(self._candidates) >= _MOST_CANDIDATES:
+            raise WireError("too-many-answers", "IKE_SA_INIT")
+
+    def _keyed_untrusted(
+        self, suite: IkeSuite, answer: initial.InitMessage, header: Header, now: float
+    ) -> IkeSa:
+        keys = derive_ike(
+            suite.prf,
+            suite.cipher,
+            suite.integrity,
+            self._pair.agree(answer.ke.data),
+            self._nonce,
+            answer.nonce,
+            self._spi_i,
+            header.spi_r,
+        )
+        return IkeSa(
+            initiator=True,
+            spi_i=self._spi_i,
+            spi_r=header.spi_r,
+            cipher=suite.cipher,
+            integrity=suite.integrity,
+            prf=suite.prf,
+            key_wrap=suite.key_wrap,
+            keys=keys,
+            path=self.server.path,
+            rng=self._rng,
+            # RFC 7296 2.2: IKE_SA_INIT was our message 0; the responder's requests begin at 0.
+            window=Window(next_request_id=1, expected_request_id=0),
+            now=now,
+        )
+
+    def _auth_request(
+        self, covered: Covered, answer: initial.InitMessage, registration: Sequence[Payload]
+    ) -> list[Payload]:
+        authenticator, identity = self._authenticator, self.server.identity
+        try:
+            proof = authenticator.prove(covered, canonical(identity), None, answer.hashes)
+        except PeerError as error:
+            # The reply that announced no hash that we can sign with is not authenticated.
+            self.hint = str(error)
+            raise WireError("credentials", str(error)) from None
+        return [
+            Payload(PayloadType.ID_I, authenticator.id_payload),
+            *proof,
+            *authenticator.certificate_requests,
+            Payload(PayloadType.ID_R, Id(identity.kind, identity.data)),
+            *registration,
+            # RFC 7296 2.4: whatever we had with this server before is gone.
+            Payload(PayloadType.NOTIFY, Notify(0, b"", NotifyType.INITIAL_CONTACT, b"")),
+        ]
+
+    def _refused_untrusted(self, refusal: Notify, now: float) -> bytes:
+        """RFC 7296 2.21.1: act on COOKIE and INVALID_KE_PAYLOAD alone, and on those only so often."""
+        if self._candidates:
+            raise WireError("hint", "too late")
+        if refusal.type == NotifyType.COOKIE and len(refusal.data) in initial.COOKIE_OCTETS:
+            self._cookies += 1
+            if self._cookies > _MOST_COOKIES:
+                raise WireError("cookies", "one after the other")
+            self._cookie = refusal.data
+            return self._ask_anew(now)
+        if refusal.type == NotifyType.INVALID_KE_PAYLOAD and len(refusal.data) == 2:
+            wanted = KEY_EXCHANGE_BY_TRANSFORM.get(int.from_bytes(refusal.data, "big"))
+            # RFC 7296 1.2, 2.7: one that we offered, and each of them once.
+            if wanted in self._policy.key_exchanges and wanted.transform_id not in self._tried:
+                self._use(wanted)
+                return self._ask_anew(now)
+        self.hint = f"the server may have said {name_of_notify(refusal.type)}"
+        raise WireError("hint", self.hint)
+
+    def _ask_anew(self, now: float) -> bytes:
+        self._request = self._init_request()
+        self._pend(now)
+        return self._request
+
+    # --- GSA_AUTH ---------------------------------------------------------------------------------
+
+    def receive_auth_untrusted(
+        self, data: bytes, header: Header, sealed: Encrypted, now: float
+    ) -> tuple[IkeSa, list[Payload]]:
+        """The SA and the payloads of the reply, once the server has proved to be the one that we want.
+
+        CryptoError or WireError: not for us. AttemptFailed: from the last that answered IKE_SA_INIT, but no
+        good.
+        """
+        for candidate in self._candidates:
+            if candidate.sa.spi_r == header.spi_r and self._spi_i == header.spi_i:
+                break
+        else:
+            raise WireError("unknown-spi")
+        sa = candidate.sa
+        if not sa.window.awaits(header.message_id, header.exchange):
+            raise WireError("unexpected-reply", f"{header.message_id}")
+        plaintext = sa.unseal_untrusted(data, sealed)
+        try:
+            payloads = parse_inner(header.exchange, True, sealed.first, plaintext)
+            self._verify(candidate, payloads, now)
+        except WireError as error:
+            self._give_up(candidate, f"malformed reply to GSA_AUTH: {error}", told=False)
+        except PeerError as error:
+            self._give_up(candidate, str(error), told=first(payloads, PayloadType.ID_R) is None)
+        sa.window.answered()
+        sa.peer = canonical(self.server.identity)
+        sa.heard = now
+        return sa, payloads
+
+    def _verify(self, candidate: Candidate, payloads: list[Payload], now: float) -> None:
+        """PeerError unless the server is the one that we want; nothing that it says counts before."""
+        sa, wanted = candidate.sa, canonical(self.server.identity)
+        id_r = first(payloads, PayloadType.ID_R)
+        if id_r is None:
+            kinds = [name_of_notify(body.type) for body in each(payloads, PayloadType.NOTIFY)]
+            raise PeerError(NotifyType.AUTHENTICATION_FAILED, f"refused: {', '.join(kinds)}")
+        if identity_of(id_r) != wanted:
+            raise PeerError(
+                NotifyType.AUTHENTICATION_FAILED, f"the server is {identity_of(id_r)}, not {wanted}"
+            )
+        failure: PeerError | None = None
+        for reply in candidate.replies:
+            try:
+                covered = Covered(reply, self._nonce, sa.prf, sa.sk_pr)
+                self._authenticator.verify(covered, id_r, payloads, now)
+                return
+            except PeerError as error:
+                failure = error
+        raise failure or PeerError(NotifyType.AUTHENTICATION_FAILED, "no reply to verify")
+
+    def _give_up(self, candidate: Candidate, reason: str, told: bool) -> NoReturn:
+        """One answer less to hope for. ``told``: the other side knows that there is no SA."""
+        sa = candidate.sa
+        self._candidates.remove(candidate)
+        sa.window.answered()
+        notice = b""
+        if not told:
+            # RFC 7296 2.21.2: once, in an exchange of its own.
+            payload = error_notify(NotifyType.AUTHENTICATION_FAILED)
+            notice = sa.request(ExchangeType.INFORMATIONAL, [payload], 0.0)
+        if self._candidates:
+            raise WireError("not-the-server", reason)
+        raise AttemptFailed(reason, notice)
+
+
+def error_of(payloads: Sequence[Payload]) -> int | None:
+    """The first error notification, None when there is none."""
+    for body in each(payloads, PayloadType.NOTIFY):
+        if body.type < FIRST_STATUS_NOTIFY:
+            return body.type
+    return None
+
+
+def name_of_notify(kind: int) -> str:
+    """The name of a notification for people."""
+    try:
+        return NotifyType(kind).name
+    except ValueError:
+        return f"notification {kind}"

@@ -1,0 +1,404 @@
+"""A world of pure machines: one key server with a journal, members, and a wire between them that a test can
+bend.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import ipaddress
+import itertools
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from gkmd.core.address import Path
+from gkmd.core.algorithms import (
+    AES_GCM_16_256,
+    KW_5649_256,
+    RekeyAuth,
+)
+from gkmd.core.change import (
+    Change,
+    DropGroup,
+    DropIkeSa,
+    DropMember,
+    GroupRecord,
+    IkeSaRecord,
+    Journalled,
+    MemberRecord,
+    PutGroup,
+    PutIkeSa,
+    PutMember,
+)
+from gkmd.core.effect import Ask, Effect, Persist, Send, SendMulticast, Tell
+from gkmd.core.errors import StoreError
+from gkmd.core.esp import Mode
+from gkmd.core.identity import Identity, IdentityPattern
+from gkmd.core.rng import SeededRng
+from gkmd.core.secret import SecretBytes
+from gkmd.group.directory import Directory
+from gkmd.group.model import GroupPolicy, SenderRule
+from gkmd.ike.credentials import Credentials
+from gkmd.ike.gcks_settings import GcksSettings
+from gkmd.ike.gikev2_gcks import Gcks
+from gkmd.ike.gikev2_member import MemberEndpoint
+from gkmd.ike.group_join import GroupJoin, GroupSettings
+from gkmd.ike.member_settings import MemberSettings, Server
+from gkmd.ike.proposal import IkePolicy
+
+T0 = 1_800_000_000.0
+SERVER_ID = Identity.parse("fqdn:gkms.example")
+SERVER_ADDRESS = "10.0.0.1"
+NEWS = Identity.parse("keyid:news")
+
+
+def policy(name: str = "news", **changes: object) -> GroupPolicy:
+    """A group of AES-GCM with signed rekeys; everybody under .example may receive, tx*.example may send."""
+    number = sum(name.encode()) % 200 + 1
+    base = GroupPolicy(
+        name=name,
+        group_id=Identity.parse(f"keyid:{name}"),
+        address=ipaddress.ip_address(f"239.1.1.{number}"),
+        protocol=17,
+        port=5000,
+        rekey_address=ipaddress.ip_address(f"239.1.2.{number}"),
+        rekey_port=848,
+        rekey_source=ipaddress.ip_address(SERVER_ADDRESS),
+        rekey_interface="",
+        rekey_ttl=16,
+        senders=(SenderRule(IdentityPattern.parse("fqdn:*.tx.example")),),
+        receivers=(IdentityPattern.parse("fqdn:*.example"),),
+        mode=Mode.TRANSPORT,
+        cipher=AES_GCM_16_256,
+        integrity=None,
+        rekey_cipher=AES_GCM_16_256,
+        rekey_integrity=None,
+        key_wrap=KW_5649_256,
+        rekey_auth=RekeyAuth.SIGNATURE,
+        tek_lifetime=3600.0,
+        kek_lifetime=7200.0,
+        activation_delay=1,
+        deactivation_delay=2,
+        rekey_repeats=2,
+        rekey_interval=1.0,
+        sender_id_bits=16,
+        capacity=0,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def join(name: str = "news", **changes: object) -> GroupJoin:
+    base = GroupJoin(
+        name=name, group_id=Identity.parse(f"keyid:{name}"), receives=True, sends=False, interface="eth0"
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def psk(identity: Identity | str) -> SecretBytes:
+    """The pre-shared key of a member and the server."""
+    return SecretBytes(SeededRng(f"psk of {identity}")(32))
+
+
+def member_name(number: int) -> Identity:
+    return Identity.parse(f"fqdn:rx{number}.example")
+
+
+def sender_name(number: int) -> Identity:
+    return Identity.parse(f"fqdn:tx{number}.tx.example")
+
+
+def member_path(number: int) -> Path:
+    """The path of member ``number`` to the server, as the member sees it."""
+    address = f"10.0.{1 + number // 250}.{1 + number % 250}"
+    return Path(address, 500, SERVER_ADDRESS, 500)
+
+
+def turned(path: Path) -> Path:
+    """The same path as the other end sees it."""
+    return Path(path.remote, path.remote_port, path.local, path.local_port, path.marker)
+
+
+@functools.cache
+def secrets(members: int) -> dict[Identity, SecretBytes]:
+    """What the server knows of this many members in each role."""
+    names = [f(number) for number in range(members) for f in (member_name, sender_name)]
+    return {name: psk(name) for name in names}
+
+
+class Book:
+    """A journal in memory: complete records, replaced and dropped."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, GroupRecord] = {}
+        self.members: dict[tuple[str, Identity], MemberRecord] = {}
+        self.ike_sas: dict[bytes, IkeSaRecord] = {}
+        self.commits = 0
+
+    def write(self, changes: Iterable[Change]) -> None:
+        self.commits += 1
+        for change in changes:
+            match change:
+                case PutGroup(record):
+                    self.groups[record.name] = record
+                case DropGroup(name):
+                    self.groups.pop(name, None)
+                case PutMember(record):
+                    self.members[record.group, record.identity] = record
+                case DropMember(group, identity):
+                    self.members.pop((group, identity), None)
+                case PutIkeSa(record):
+                    self.ike_sas[record.spi_r] = record
+                case DropIkeSa(spi_r):
+                    self.ike_sas.pop(spi_r, None)
+
+    def load(self) -> Journalled:
+        return Journalled(
+            tuple(self.groups.values()), tuple(self.members.values()), tuple(self.ike_sas.values())
+        )
+
+
+@dataclass
+class Datagram:
+    """One datagram on its way; ``to_server`` or to the member with this number, or to all (multicast:
+    None).
+    """
+
+    data: bytes
+    to_server: bool
+    member: int | None
+    path: Path  # as the receiver sees it
+
+
+@dataclass
+class Host:
+    """A member with what its effects did to the world."""
+
+    number: int
+    identity: Identity
+    endpoint: MemberEndpoint
+    path: Path
+    kernel: list[Effect] = field(default_factory=list)
+    tells: list[Tell] = field(default_factory=list)
+
+
+Fate = Callable[[Datagram], list[float]]
+"""What becomes of a datagram: the delays of its copies; none when it is lost."""
+
+
+def promptly(_: Datagram) -> list[float]:
+    return [0.001]
+
+
+def terrible(seed: int, loss: float = 0.1, twice: float = 0.1, late: float = 0.1) -> Fate:
+    """Loss, duplication and delay, decided by a seed."""
+    dice = random.Random(seed)
+
+    def fate(_: Datagram) -> list[float]:
+        if dice.random() < loss:
+            return []
+        copies = 2 if dice.random() < twice else 1
+        return [
+            dice.uniform(0.5, 4.0) if dice.random() < late else dice.uniform(0.001, 0.01)
+            for _ in range(copies)
+        ]
+
+    return fate
+
+
+class World:
+    """Runs server and members in simulated time. ``decides``: whether Asks are answered at once by the
+    directory.
+    """
+
+    def __init__(
+        self,
+        policies: Iterable[GroupPolicy] = (),
+        *,
+        seed: int | str = 1,
+        ike: IkePolicy | None = None,
+        settings: GcksSettings | None = None,
+        credentials: Credentials | None = None,
+        members: int = 0,
+        fate: Fate = promptly,
+    ) -> None:
+        self.now = T0
+        self.policies = tuple(policies) or (policy(),)
+        self.seed = seed
+        self.rng = SeededRng(f"world {seed}")
+        self.ike = ike or IkePolicy()
+        self.settings = settings or GcksSettings()
+        self.book = Book()
+        self.credentials = credentials or Credentials(SERVER_ID, secrets(max(20, members)))
+        self.tells: list[Tell] = []
+        self.sent: list[Datagram] = []  # everything that was put on the wire, in order
+        self.decides = True
+        self.asks: list[Ask] = []
+        self.disk_full = False
+        self.fate = fate
+        self.hosts: dict[int, Host] = {}
+        self._queue: list[tuple[float, int, Datagram]] = []
+        self._order = itertools.count()
+        self._generation = 0
+        self.boot()
+        for number in range(members):
+            self.add(number)
+
+    # --- server -----------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """Start the server from its journal, as after kill -9."""
+        self._generation += 1
+        rng = SeededRng(f"server {self.seed} {self._generation}")
+        journalled = self.book.load()
+        self.directory = Directory(self.policies, rng, self.now, journalled)
+        self.server = Gcks(self.credentials, self.ike, self.directory, rng, self.settings, journalled)
+        self.do(self.server.start(self.now))
+
+    def do(self, effects: list[Effect]) -> None:
+        """Carry out the server's effects by the order law."""
+        failed = False
+        for effect in effects:
+            match effect:
+                case Persist(changes):
+                    failed = self.disk_full
+                    if not failed:
+                        self.book.write(changes)
+                    error = StoreError("no space left") if failed else None
+                    self.do(self.server.done(effect, error, self.now))
+                case _ if failed:
+                    continue
+                case Send(datagram, path):
+                    number = next((n for n, h in self.hosts.items() if h.path.local == path.remote), None)
+                    self.put(Datagram(datagram, False, number, turned(path)))
+                case SendMulticast(datagram, address, port):
+                    path = Path(str(address), port, SERVER_ADDRESS, 848)
+                    for number in self.hosts:
+                        self.put(Datagram(datagram, False, number, path))
+                    self.sent.append(Datagram(datagram, False, None, path))
+                case Ask():
+                    self.asks.append(effect)
+                    if self.decides:
+                        self.decide(effect)
+                case Tell():
+                    self.tells.append(effect)
+                case _:
+                    raise AssertionError(f"a key server does not {type(effect).__name__}")
+
+    def decide(self, ask: Ask) -> None:
+        verdict = self.directory.decide(ask, self.now)
+        self.do(self.server.answer(ask, verdict, self.now))
+
+    def to_server(self, data: bytes, path: Path) -> None:
+        """A datagram arrives at the server; ``path`` as the server sees it."""
+        self.do(self.server.receive(data, path, self.now))
+
+    # --- members ----------------------------------------------------------------------------------
+
+    def add(
+        self,
+        number: int,
+        joins: Iterable[GroupJoin] = (),
+        *,
+        identity: Identity | None = None,
+        ike: IkePolicy | None = None,
+        settings: MemberSettings | None = None,
+        credentials: Credentials | None = None,
+        server_identity: Identity = SERVER_ID,
+        start: bool = True,
+        joins_news: bool = True,
+    ) -> Host:
+        """A member with a pre-shared key of its own unless ``credentials`` say otherwise."""
+        joins = tuple(joins) or ((join(),) if joins_news else ())
+        if identity is None:
+            identity = sender_name(number) if any(j.sends for j in joins) else member_name(number)
+        if credentials is None:
+            credentials = Credentials(identity, {server_identity: psk(identity)})
+        path = member_path(number)
+        endpoint = MemberEndpoint(
+            credentials,
+            ike or self.ike,
+            [Server(server_identity, path)],
+            joins,
+            SeededRng(f"member {number} {self.seed}"),
+            settings or MemberSettings(),
+            GroupSettings(),
+        )
+        host = Host(number, identity, endpoint, path)
+        self.hosts[number] = host
+        if start:
+            self.do_member(host, endpoint.start(self.now))
+        return host
+
+    def do_member(self, host: Host, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(datagram, path):
+                    self.put(Datagram(datagram, True, host.number, turned(path)))
+                case Tell():
+                    host.tells.append(effect)
+                case Ask() | Persist() | SendMulticast():
+                    raise AssertionError(f"a member does not {type(effect).__name__}")
+                case _:
+                    host.kernel.append(effect)
+                    self.do_member(host, host.endpoint.done(effect, None, self.now))
+
+    def to_member(self, host: Host, data: bytes, path: Path) -> None:
+        self.do_member(host, host.endpoint.receive(data, path, self.now))
+
+    # --- the wire and time ------------------------------------------------------------------------
+
+    def put(self, datagram: Datagram) -> None:
+        if datagram.member is not None or datagram.to_server:
+            self.sent.append(datagram)
+            for delay in self.fate(datagram):
+                heapq.heappush(self._queue, (self.now + delay, next(self._order), datagram))
+
+    def deliver(self, datagram: Datagram) -> None:
+        if datagram.to_server:
+            self.to_server(datagram.data, datagram.path)
+        elif datagram.member in self.hosts:
+            host = self.hosts[datagram.member]
+            self.to_member(host, datagram.data, datagram.path)
+
+    def run(self, until: float = 10.0, done: Callable[[], bool] | None = None) -> None:
+        """Let ``until`` seconds pass, or less when ``done``."""
+        end = self.now + until
+        while not (done is not None and done()):
+            times: list[float] = [self._queue[0][0]] if self._queue else []
+            timers: list[tuple[float, Host | None]] = []
+            deadline = self.server.deadline()
+            if deadline is not None:
+                timers.append((deadline, None))
+            timers += [
+                (at, host) for host in self.hosts.values() if (at := host.endpoint.deadline()) is not None
+            ]
+            times += [at for at, _ in timers]
+            soonest = max(self.now, min(times, default=end))
+            if soonest > end or not times:
+                break
+            self.now = soonest
+            if self._queue and self._queue[0][0] <= self.now:
+                self.deliver(heapq.heappop(self._queue)[2])
+                continue
+            for at, host in timers:
+                if at <= self.now:
+                    if host is None:
+                        self.do(self.server.tick(self.now))
+                    else:
+                        self.do_member(host, host.endpoint.tick(self.now))
+        else:
+            return
+        self.now = end
+
+    # --- questions --------------------------------------------------------------------------------
+
+    def events(self, name: str) -> list[Tell]:
+        return [tell for tell in self.tells if tell.event == name]
+
+    def registered(self, group: str = "news") -> list[Host]:
+        return [
+            host
+            for host in self.hosts.values()
+            if group in host.endpoint.groups and host.endpoint.groups[group].registered
+        ]
