@@ -6,6 +6,7 @@ import contextlib
 import errno
 import grp
 import os
+import pwd
 import socket
 import stat
 import struct
@@ -21,21 +22,23 @@ _GROUPS_OCTETS: Final = 4096
 _BACKLOG: Final = 64
 
 
-def bind_control(settings: ControlSettings) -> socket.socket:
-    """A listening socket at the configured path. LocalError when another process serves it, or it cannot be.
+def bind_control(settings: ControlSettings, owner: pwd.struct_passwd | None) -> socket.socket:
+    """A listening socket at the configured path, owned by ``owner`` if given.
 
-    A socket file that nobody listens on was left by a crash and is replaced.
+    LocalError when another process serves it, or it cannot be made. A socket file that nobody listens on was
+    left by a crash and is replaced.
     """
     path = settings.socket
-    gid = group_number(settings)
-    _make_folder(path.parent)
+    uid, gid = (-1, -1) if owner is None else (owner.pw_uid, owner.pw_gid)
+    if settings.group:
+        gid = group_number(settings.group)
+    _make_folder(path.parent, owner)
     _clear(path)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     before = os.umask(0o177)  # nobody else connects between bind and chmod
     try:
         control.bind(str(path))
-        if gid is not None:
-            os.chown(path, -1, gid)
+        os.chown(path, uid, gid)
         path.chmod(settings.mode)
         control.listen(_BACKLOG)
     except OSError as error:
@@ -48,15 +51,13 @@ def bind_control(settings: ControlSettings) -> socket.socket:
     return control
 
 
-def group_number(settings: ControlSettings) -> int | None:
-    """The group that may use the socket; ConfigError when it does not exist."""
-    if not settings.group:
-        return None
+def group_number(group: str) -> int:
+    """The number of the group that may use the socket; ConfigError when it does not exist."""
     try:
-        return grp.getgrnam(settings.group).gr_gid
+        return grp.getgrnam(group).gr_gid
     except KeyError:
         raise ConfigError(
-            f"control.group: there is no group {settings.group!r}: `groupadd --system {settings.group}`"
+            f"control.group: there is no group {group!r}: `groupadd --system {group}`"
         ) from None
 
 
@@ -74,9 +75,12 @@ def _advice(error: OSError) -> str:
     return "configure another path in [control] socket"
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: Path, owner: pwd.struct_passwd | None) -> None:
     try:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(mode=0o755, parents=True)
+            if owner is not None:  # so that the socket can be removed at the end
+                os.chown(folder, owner.pw_uid, owner.pw_gid)
     except OSError as error:
         raise LocalError(
             f"cannot make the folder {folder} of the control socket: {error.strerror}; {_advice(error)}"

@@ -42,6 +42,10 @@ def bind_error(error: OSError, host: str, port: int) -> LocalError:
     return LocalError(f"cannot bind {where}: {error.strerror}")
 
 
+class UnsupportedFamily(LocalError):
+    """This host does not have IPv4, or IPv6."""
+
+
 class Listener:
     """One bound socket. ``wildcard`` ones ask the kernel for the local address of each datagram."""
 
@@ -51,7 +55,12 @@ class Listener:
         self.wildcard = address.is_unspecified
         self.host = host
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            self.socket = socket.socket(
+                family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+            )
+        except OSError:
+            raise UnsupportedFamily(f"cannot bind {host}: this host has no IPv{address.version}") from None
         try:
             if address.version == 6:
                 self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -70,6 +79,9 @@ class Listener:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         except OSError as error:
             self.socket.close()
+            if address.version == 6 and self.wildcard and error.errno == errno.EADDRNOTAVAIL:
+                # IPv6 is switched off (net.ipv6.conf.all.disable_ipv6).
+                raise UnsupportedFamily(f"cannot bind {host}: this host has no IPv6 address") from None
             raise bind_error(error, host, port) from None
         self.port: int = self.socket.getsockname()[1]
 

@@ -17,7 +17,15 @@ from typing import Final, TypeAlias
 
 from gkmd.core.address import IpAddress, Path
 from gkmd.core.errors import LocalError
-from gkmd.daemon.sockets import ANCILLARY_OCTETS, Listener, hop_limit, is_wildcard, local_octets, packet_info
+from gkmd.daemon.sockets import (
+    ANCILLARY_OCTETS,
+    Listener,
+    UnsupportedFamily,
+    hop_limit,
+    is_wildcard,
+    local_octets,
+    packet_info,
+)
 
 DRAIN: Final = 64  # datagrams taken from one socket before the others have their turn
 DATAGRAM_OCTETS: Final = (
@@ -30,15 +38,11 @@ Receive: TypeAlias = Callable[[bytes, Path], None]
 
 
 class Udp:
-    """The sockets of a daemon.
+    """The sockets of a daemon. ``drops`` counts what was not handed over, or not sent, by reason."""
 
-    ``receive(datagram, path)`` is called for each datagram, ``drained()`` after each turn of a socket.
-    ``drops`` counts what was not handed over, or not sent, by reason.
-    """
-
-    def __init__(self, receive: Receive, drained: Callable[[], None]) -> None:
-        self._receive = receive
-        self._drained = drained
+    def __init__(self) -> None:
+        self._receive: Receive = lambda data, path: None
+        self._drained: Callable[[], None] = lambda: None
         self._listeners: list[Listener] = []
         self._by_local: dict[tuple[str, int], Listener] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -48,11 +52,19 @@ class Udp:
         self.received = 0
         self.sent = 0
 
-    def open(self, addresses: Sequence[tuple[str, int]]) -> None:
-        """Bind every (host, port); all or nothing. Raises LocalError with what to do."""
+    def open(self, addresses: Sequence[tuple[str, int]], any_family: bool = False) -> None:
+        """Bind every (host, port); all or nothing. Raises LocalError with what to do.
+
+        With ``any_family`` a host without IPv6 (or IPv4) is no error as long as something is bound.
+        """
         try:
             for host, port in addresses:
-                listener = Listener(host, port)
+                try:
+                    listener = Listener(host, port)
+                except UnsupportedFamily:
+                    if any_family and len(addresses) > 1:
+                        continue
+                    raise
                 self._listeners.append(listener)
                 self._by_local[(host, listener.port)] = listener
         except LocalError:
@@ -64,9 +76,9 @@ class Udp:
         """The addresses that are bound, with the real port where 0 was asked for."""
         return [(listener.host, listener.port) for listener in self._listeners]
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to read."""
-        self._loop = loop
+    def start(self, loop: asyncio.AbstractEventLoop, receive: Receive, drained: Callable[[], None]) -> None:
+        """Begin to read: ``receive(datagram, path)`` for each, ``drained()`` after each turn of a socket."""
+        self._loop, self._receive, self._drained = loop, receive, drained
         for listener in self._listeners:
             drain = self._drain_wildcard if listener.wildcard else self._drain_bound
             self.watch(listener.socket, drain, listener)

@@ -1,0 +1,133 @@
+"""What the two daemons do alike around their work: log, control socket, signals, orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import signal
+from collections.abc import Callable, Iterable, Mapping
+
+from pyprctl import Cap
+
+import gkmd
+from gkmd.core.errors import GkmdError
+from gkmd.daemon import privileges
+from gkmd.daemon.clock import SteadyClock
+from gkmd.daemon.control import Command, ControlServer
+from gkmd.daemon.control_socket import bind_control
+from gkmd.daemon.events import Events
+from gkmd.daemon.logs import Log
+from gkmd.daemon.notify import notify
+from gkmd.daemon.process_config import ControlSettings, ProcessSettings
+from gkmd.daemon.udp import Udp
+
+
+class Process:
+    """The parts that live as long as the process. Made before privileges are dropped.
+
+    ``become`` and ``account`` are told apart because files are made in between.
+    """
+
+    def __init__(self, role: str, settings: ProcessSettings, control: ControlSettings) -> None:
+        self.role = role
+        self.clock = SteadyClock()
+        self.log = Log(self.clock.now, settings.log_level, settings.log_format)
+        self.events = Events(self.log, self.clock.now)
+        self.started = self.clock.now()
+        self.account = privileges.account(settings.user)
+        self._settings = settings
+        self._control = control
+        self._listening = bind_control(control, self.account)
+        self._gid = self._listening_gid()
+        self._server: ControlServer | None = None
+        self._stop = asyncio.Event()
+
+    def _listening_gid(self) -> int:
+        return os.stat(self._control.socket).st_gid
+
+    def become(self, keep: frozenset[Cap]) -> None:
+        """Give up what the work does not need; warn when that leaves us root."""
+        supplementary = (self._gid,) if self.account is not None else ()
+        privileges.drop(self.account, keep, supplementary)
+        privileges.hide_memory()
+        if self.account is None and os.geteuid() == 0:
+            self.events.tell(
+                "running-as-root",
+                "warning",
+                {"advice": "`useradd --system --user-group gkmd`, and gkmd becomes this user by itself"},
+            )
+
+    def advise(self, warnings: Iterable[str]) -> None:
+        """What the configuration's author should know."""
+        for warning in warnings:
+            self.events.tell("configuration", "warning", {"advice": warning})
+
+    def name_fixed(self, changed: list[str]) -> None:
+        """After a reload: what differs but was not taken over."""
+        if changed:
+            self.events.tell("restart-needed", "warning", {"changed": changed})
+
+    def unbind(self) -> None:
+        """Undo the control socket when the start fails later on."""
+        self._listening.close()
+        try:
+            os.unlink(self._control.socket)
+        except OSError:
+            return
+
+    async def serve(self, commands: Mapping[str, Command], reload: Callable[[], None]) -> None:
+        """Say that we are ready, then serve the control socket until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        self.log.batch(loop.call_later)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload, reload)
+        self._server = ControlServer(self._listening, commands, self.events, self._gid)
+        await self._server.start()
+        self.events.tell(
+            "started", "info", {"role": self.role, "version": gkmd.__version__, "pid": os.getpid()}
+        )
+        self.log.flush()
+        notify("READY=1")
+        await self._stop.wait()
+        notify("STOPPING=1")
+        self.events.tell("stopping", "info", {"role": self.role})
+
+    async def close(self) -> None:
+        """The last words."""
+        if self._server is not None:
+            await self._server.close()
+        self.events.tell("stopped", "info", {"role": self.role})
+        self.log.batch(None)
+
+    def _reload(self, reload: Callable[[], None]) -> None:
+        try:
+            reload()
+        except GkmdError as error:
+            self.events.tell("reload-failed", "error", {"error": str(error)})
+        else:
+            self.events.tell("reloaded", "info", {})
+
+    def status(self, udp: Udp) -> dict[str, object]:
+        """What ``gkmd ctl status`` shows of any daemon."""
+        return {
+            "role": self.role,
+            "version": gkmd.__version__,
+            "pid": os.getpid(),
+            "user": _user(),
+            "started": self.started,
+            "now": self.clock.now(),
+            "listen": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in udp.local],
+            "received": udp.received,
+            "sent": udp.sent,
+            "dropped": dict(sorted((self.events.drops + udp.drops).items())),
+            "events": dict(sorted(self.events.counts.items())),
+        }
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

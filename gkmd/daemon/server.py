@@ -1,0 +1,181 @@
+"""The key server's process: what is made before privileges go, and what runs after."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+from pathlib import Path
+from typing import Any, Final
+
+from gkmd.core.change import Change
+from gkmd.core.errors import ConfigError, LocalError
+from gkmd.core.identity import Identity
+from gkmd.core.rng import system_rng
+from gkmd.crypto.seal_at_rest import MasterKey
+from gkmd.daemon import privileges, server_config, server_views
+from gkmd.daemon.control import Command
+from gkmd.daemon.keylog import KeyLog
+from gkmd.daemon.process import Process
+from gkmd.daemon.server_config import ServerConfig
+from gkmd.daemon.server_driver import ServerDriver
+from gkmd.daemon.udp import Udp
+from gkmd.group.directory import Directory
+from gkmd.group.model import GroupPolicy
+from gkmd.ike.gcks_settings import Rekey, Reload, RemoveMember, Shutdown
+from gkmd.ike.gikev2_gcks import Gcks
+from gkmd.store.journal import Journal
+
+_LAST_WORDS_SECONDS: Final = 5.0
+# What a reload does not change.
+_FIXED: Final = ("identity", "listen", "process", "control", "state", "master_key", "ike", "settings")
+
+
+def run(config: ServerConfig, keylog: Path | None = None) -> None:
+    """Serve until SIGTERM. GkmdError with one clear line when the start fails; nothing is left then."""
+    master_key = server_config.load_master_key(config, system_rng)
+    udp, keys = Udp(), None
+    process = Process("server", config.process, config.control)
+    try:
+        udp.open(config.listen, config.any_family)
+        make_state_folder(config.state, process.account)
+        if keylog is not None:
+            keys = KeyLog(keylog)
+            process.events.tell("key-log", "warning", {"file": str(keylog), "holds": "every key"})
+        process.advise(config.warnings)
+        process.become(privileges.NO_CAPABILITIES)
+        asyncio.run(_serve(config, master_key, process, udp, keys))
+    finally:
+        udp.close()
+        process.unbind()
+        if keys is not None:
+            keys.close()
+
+
+async def _serve(
+    config: ServerConfig, master_key: MasterKey, process: Process, udp: Udp, keys: KeyLog | None
+) -> None:
+    journal = Journal.open(config.state, master_key, system_rng)
+    try:
+        server = Server(config, process, udp, journal, keys)
+        server.start()
+        await process.serve(server.commands(), server.reload)
+        await server.stop()
+    finally:
+        journal.close()
+    await process.close()
+
+
+class Server:
+    """The running key server. Made without privileges, inside the event loop."""
+
+    def __init__(
+        self, config: ServerConfig, process: Process, udp: Udp, journal: Journal, keys: KeyLog | None
+    ) -> None:
+        self._config = config
+        self._process = process
+        self._udp = udp
+        self._keys = keys
+        journalled = journal.load()
+        now = process.clock.now()
+        self._directory = Directory(config.groups, system_rng, now, journalled, conceal=config.hide_groups)
+        machine = Gcks(
+            config.credentials, config.ike, self._directory, system_rng, config.settings, journalled
+        )
+        self._driver = ServerDriver(
+            machine,
+            process.clock,
+            udp,
+            process.events,
+            journal,
+            self._directory.decide,
+            self._note_keys if keys is not None else None,
+        )
+
+    def start(self) -> None:
+        self._driver.start()
+        self._udp.start(asyncio.get_running_loop(), self._driver.receive, self._driver.drained)
+
+    async def stop(self) -> None:
+        """Hear no more, write what is under way. Members keep their keys: the next start goes on."""
+        self._udp.stop()
+        self._driver.command(Shutdown())
+        self._driver.stop_timer()
+        if not await self._driver.idle(_LAST_WORDS_SECONDS):
+            self._process.events.tell("stopped-early", "warning", {"reason": "the journal did not finish"})
+
+    def _note_keys(self, changes: tuple[Change, ...]) -> None:
+        assert self._keys is not None
+        self._keys.changes(changes, self._policy_of)
+
+    def _policy_of(self, name: str) -> GroupPolicy | None:
+        try:
+            return self._directory.policy(name)
+        except LocalError:
+            return None
+
+    # -- the operator ------------------------------------------------------------------------------------
+
+    def commands(self) -> dict[str, Command]:
+        """What ``gkmd ctl`` can ask for."""
+        directory = self._directory
+        return {
+            "status": Command(self._status),
+            "groups": Command(lambda: [server_views.group_view(one) for one in directory.groups()]),
+            "members": Command(lambda group: server_views.members_view(directory, group), ("group",)),
+            "sas": Command(lambda group: server_views.sas_view(directory, group), ("group",)),
+            "rekey": Command(self._rekey, ("group",), changes=True),
+            "remove": Command(self._remove, ("group", "identity"), changes=True),
+        }
+
+    def _rekey(self, group: str) -> dict[str, str]:
+        self._driver.command(Rekey(group))
+        return {"group": group}
+
+    def _remove(self, group: str, identity: str) -> dict[str, str]:
+        try:
+            who = Identity.parse(identity)
+        except ValueError as error:
+            raise LocalError(str(error)) from None
+        self._driver.command(RemoveMember(group, who))
+        return {"group": group, "identity": identity}
+
+    def _status(self) -> dict[str, Any]:
+        groups = self._directory.groups()
+        return self._process.status(self._udp) | {
+            "identity": str(self._config.identity),
+            "groups": len(groups),
+            "members": sum(group.members for group in groups),
+            "journal": {
+                "path": str(self._config.state),
+                "commits": self._driver.commits,
+                "error": self._driver.store_error,
+            },
+        }
+
+    def reload(self) -> None:
+        """SIGHUP: groups, credentials and logging change; what else differs needs a restart and is named.
+
+        ConfigError leaves everything as it was.
+        """
+        new, old = server_config.load(self._config.file), self._config
+        self._driver.command(Reload(new.groups, new.credentials))
+        self._process.log.configure(new.process.log_level, new.process.log_format)
+        self._process.advise(new.warnings)
+        self._process.name_fixed([name for name in _FIXED if getattr(new, name) != getattr(old, name)])
+
+
+def make_state_folder(state: Path, account: pwd.struct_passwd | None) -> None:
+    """The folder of the journal, ours alone, and the files in it of whom we are about to become."""
+    folder = state.parent
+    try:
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True)
+            if account is not None:
+                os.chown(folder, account.pw_uid, account.pw_gid)
+        if account is not None:
+            for file in (state, *(state.with_name(state.name + end) for end in ("-wal", ".lock"))):
+                if file.exists():
+                    os.chown(file, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    except OSError as error:
+        raise ConfigError(f"state.path: cannot make {folder}: {error.strerror}") from None
