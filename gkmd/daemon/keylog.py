@@ -45,7 +45,7 @@ class KeyLog:
         """The SAs in what the key server journals."""
         for change in changes:
             if isinstance(change, PutIkeSa):
-                self._ike(change.record)
+                self.ike(change.record)
             elif isinstance(change, PutGroup):
                 policy = policy_of(change.record.name)
                 if policy is not None:
@@ -54,7 +54,8 @@ class KeyLog:
                     for rekey_sa in change.record.rekey_sas:
                         self._rekey(policy, rekey_sa)
 
-    def _ike(self, sa: IkeSaRecord) -> None:
+    def ike(self, sa: IkeSaRecord) -> None:
+        """An established IKE SA."""
         self._write(
             ("ike", sa.spi_r),
             f"ike {sa.spi_i.hex()} {sa.spi_r.hex()} {sa.cipher} {sa.integrity or '-'} {sa.prf} "

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from gkmd.core.address import IpAddress, Path
 from gkmd.core.errors import DataplaneError, LocalError
+from gkmd.core.esp import EspSa
 from gkmd.core.rng import system_rng
 from gkmd.daemon import member_config, privileges
 from gkmd.daemon.control import Command
@@ -156,7 +157,7 @@ class Member:
             self._process.events,
             self._dataplane,
             self._listening,
-            self._keys.esp if self._keys is not None else None,
+            self._note_keys if self._keys is not None else None,
         )
         driver.start()
         self._udp.start(asyncio.get_running_loop(), driver.receive, driver.drained)
@@ -173,6 +174,12 @@ class Member:
             await driver.idle(_LAST_WORDS_SECONDS)
         self._udp.stop()
         self._listening.close()
+
+    def _note_keys(self, sa: EspSa) -> None:
+        assert self._keys is not None
+        self._keys.esp(sa)
+        if self._machine is not None and self._machine.sa is not None:
+            self._keys.ike(self._machine.sa.record())
 
     # -- the operator ------------------------------------------------------------------------------------
 
@@ -237,15 +244,13 @@ class Member:
 
     def _status(self) -> dict[str, Any]:
         sa = self._machine.sa if self._machine is not None else None
-        states = self._group_states()
+        groups = self._machine.groups.values() if self._machine is not None else ()
         return self._process.status(self._udp) | {
             "identity": str(self._config.identity),
             "server": str(self._config.server_identity),
             "ike_sa": None if sa is None else {"state": sa.state.value, "server": str(sa.path)},
-            "groups": len(states),
-            "registered": sum(
-                1 for g in (self._machine.groups.values() if self._machine else ()) if g.registered
-            ),
+            "groups": len(self._config.joins),
+            "registered": sum(group.registered for group in groups),
             "kernel": {
                 "dataplane": self._config.dataplane,
                 "policies": len(self._dataplane.policies),
