@@ -85,7 +85,7 @@ class BuilderWriter:
             text = translate(subcon.func, scope.resolve)
             parts.append((code, scope.declare(str(name), text) if name not in scope.texts else text))
         elif isinstance(subcon, construct.Default) and code is not None:
-            parts.append((code, scope.texts[name] if name in scope.texts else repr(subcon.value)))
+            parts.append((code, scope.texts.get(str(name)) or scope.declare(str(name), repr(subcon.value))))
         elif fixed_code(subcon) is not None:
             parts.append((str(fixed_code(subcon)), self.source_of(name, scope)))
             if fixed_code(subcon).endswith("s"):  # type: ignore[union-attr]
@@ -116,7 +116,9 @@ class BuilderWriter:
         _, subcon = unwrap(subcon)
         target = self.source.unique("v")
         binding, arms = binding_of(subcon), union_arms(subcon)
-        if isinstance(subcon, construct.Bytes):
+        if isinstance(subcon, construct.FormatField):
+            self.line(f"{target} = {self.source.pack(str(fixed_code(subcon)))}({source})")
+        elif isinstance(subcon, construct.Bytes):
             self.line(f"{target} = {source}")
             expected = translate(subcon.length, scope.resolve)
             if expected != f"len({source})":

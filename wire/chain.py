@@ -158,7 +158,10 @@ def build_payloads(payloads: Iterable[Payload]) -> tuple[int, bytes]:
         pieces.append(_pack_generic(following, CRITICAL if payload.critical else 0, length))
         following = kind
     pieces.reverse()
-    return kind, b"".join(pieces)
+    try:
+        return kind, b"".join(pieces)
+    except TypeError as error:
+        raise WireError("build", str(error)) from error
 
 
 _UNKNOWN: Final[tuple[type, Callable[[Any], bytes]]] = (Unknown, Codec(ikev2.UNKNOWN).build)

@@ -102,14 +102,9 @@ def build_chain(
 ) -> tuple[int, bytes]:
     """Type of the first payload (0 when there is none) and the octets of the chain, sorted by the rules.
 
-    Without ``exchange`` the payloads tell it: a signature without an identity is a GSA_REKEY's. Raises
+    Without ``exchange`` the order is that of the first form of the rules that the payloads have. Raises
     WireError ``build`` when a record does not fit the wire.
     """
-    payloads = list(payloads)
-    if exchange is None:
-        kinds = {p.type for p in payloads}
-        signed_rekey = PayloadType.AUTH in kinds and not kinds & {PayloadType.ID_I, PayloadType.ID_R}
-        exchange = _REKEY if signed_rekey else 0
     return build_payloads(arrange(exchange, response, payloads))
 
 

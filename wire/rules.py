@@ -21,6 +21,9 @@ from wire.registry import PayloadType as P
 MAX_CERTS = 16  # ours: a chain, and the authorities of a certificate request
 
 
+_NAMES: Final = {int(kind): kind.name for kind in P}
+
+
 class Rule(NamedTuple):
     """A payload type and how often it may stand in a message."""
 
@@ -49,11 +52,12 @@ class Form:
         for kind, count in counts.items():
             allowed = most.get(kind, 0)
             if count > allowed:
-                name = P(kind).name
-                return WireError("rule-repeated", name) if allowed else WireError("rule-forbidden", name)
+                return WireError(
+                    "rule-repeated" if allowed else "rule-forbidden", _NAMES.get(kind, str(kind))
+                )
         for kind, least in self.required:
             if counts.get(kind, 0) < least:
-                return WireError("rule-missing", P(kind).name)
+                return WireError("rule-missing", _NAMES[kind])
         return None
 
 
@@ -181,7 +185,7 @@ def check_encrypted(exchange: int, response: bool, payloads: list[Payload]) -> N
         raise WireError("rule-forbidden", "SK inside SK")
 
 
-# For exchanges without a table; what is not named follows in the order given.
+# For what no form fits; types that are not named follow in the order given.
 _GENERAL: Final = {
     int(kind): rank
     for rank, kind in enumerate(
@@ -192,15 +196,22 @@ _GENERAL: Final = {
     )
 }
 _LAST: Final = 1000
+_ALL_SEALED: Final = tuple(form for forms in ENCRYPTED.values() for form in forms)
 
 
-def arrange(exchange: int, response: bool, payloads: Iterable[Payload]) -> list[Payload]:
-    """Payloads in the order of the table; COOKIE and REKEY_SA in front (RFC 7296 2.6, 1.3.3)."""
+def arrange(exchange: int | None, response: bool, payloads: Iterable[Payload]) -> list[Payload]:
+    """Payloads in the order of the table; COOKIE and REKEY_SA in front (RFC 7296 2.6, 1.3.3).
+
+    Without an exchange it is the order of the first sealed form that the payloads have.
+    """
     ordered = list(payloads)
-    forms = CLEAR.get((exchange, response)) or ENCRYPTED.get((exchange, response)) or ()
+    if exchange is None:
+        forms = _ALL_SEALED
+    else:
+        forms = CLEAR.get((exchange, response)) or ENCRYPTED.get((exchange, response)) or ()
     if len(forms) > 1:
         counts = _counts(ordered)
-        forms = tuple(f for f in forms if f.judge(counts) is None) or forms
+        forms = tuple(f for f in forms if f.judge(counts) is None) or (() if exchange is None else forms)
     rank = forms[0].rank if forms else _GENERAL
 
     def place(payload: Payload) -> int:
