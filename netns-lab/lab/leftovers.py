@@ -33,9 +33,8 @@ def in_kernel(network: Network) -> list[str]:
     """SAs and policies in any host, to be asked after the daemons were stopped, before removal."""
     found = []
     for host in network.everything:
-        text = host.ip_batch("xfrm state\nxfrm policy\n")
-        states = re.findall(r"\bspi (0x[0-9a-f]+)", text)
-        policies = re.findall(r"^(src \S+/\d+ dst \S+/\d+.*)", text, re.MULTILINE)
+        states = re.findall(r"\bspi (0x[0-9a-f]+)", host.ip("xfrm state"))
+        policies = re.findall(r"^src .*", host.ip("xfrm policy"), re.MULTILINE)
         found += [f"{host.name}: SA {spi}" for spi in states]
         found += [f"{host.name}: policy {policy.strip()}" for policy in policies]
     return found
