@@ -140,10 +140,9 @@ class BuilderWriter:
                 self.indent += 1
                 self.line(f"{target} = {self.value(arm, source, name, scope)}")
                 self.indent -= 1
-        elif isinstance(subcon, construct.Array | construct.GreedyRange | construct.RepeatUntil):
-            self.items(subcon, source, name, target, scope)
         else:
-            raise DefinitionError(f"{self.owner}: {type(subcon).__name__} is not in the vocabulary")
+            # A list: the parser's writer comes first, and has refused what is not in the vocabulary.
+            self.items(subcon, source, name, target, scope)
         return target
 
     def union(self, choice: Any, source: str, target: str, scope: Scope) -> None:

@@ -43,6 +43,9 @@ __all__ = [
     "peek_untrusted",
 ]
 
+# Ours: what fragments (RFC 7383) may add up to: one payload of the greatest length, and all that goes with it.
+MAX_INNER_OCTETS = 131_072
+
 _NO_SPI = bytes(8)
 _INIT = int(ExchangeType.IKE_SA_INIT)
 _REKEY = int(ExchangeType.GSA_REKEY)
@@ -70,7 +73,11 @@ def parse_untrusted(data: bytes, header: Header | None = None) -> Message:
     check_clear(exchange, response, payloads)
     if exchange == _INIT:
         _check_init(header, response)
-    elif header.spi_i == _NO_SPI and exchange != _REKEY:
+    elif exchange == _REKEY:
+        # RFC 9838 2.4.1: nobody answers a GSA_REKEY; and its SPIs are halves of one, which may be zero.
+        if response:
+            raise WireError("flags", "GSA_REKEY marked as a response")
+    elif header.spi_i == _NO_SPI:
         raise WireError("spi", "initiator's SPI is zero")
     return Message(header, payloads)
 
@@ -92,6 +99,8 @@ def parse_inner(exchange: int, response: bool, first: int, plaintext: bytes) -> 
 
     It is authentic, and no better than the peer that sent it. Raises WireError only.
     """
+    if len(plaintext) > MAX_INNER_OCTETS:
+        raise WireError("too-long", f"{len(plaintext)} octets")
     payloads = parse_chain(plaintext, 0, first)
     check_encrypted(exchange, response, payloads)
     return payloads

@@ -151,14 +151,13 @@ def _counts(payloads: Iterable[Payload]) -> dict[int, int]:
 
 def _check(forms: tuple[Form, ...], payloads: list[Payload]) -> None:
     counts = _counts(payloads)
-    fault = None
+    faults = []
     for form in forms:
-        verdict = form.judge(counts)
-        if verdict is None:
+        fault = form.judge(counts)
+        if fault is None:
             return
-        fault = fault or verdict
-    if fault is not None:
-        raise fault
+        faults.append(fault)
+    raise faults[0]
 
 
 def check_clear(exchange: int, response: bool, payloads: list[Payload]) -> None:
