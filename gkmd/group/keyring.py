@@ -209,6 +209,10 @@ class Keyring:
         if new_rekey is not None:
             rekey = (*rekey[:-1], replace(used, removed_at=removal), new_rekey)
         data = tuple(replace(sa, removed_at=removal) if sa.spi in gone else sa for sa in self.record.data_sas)
+        if removal <= now:
+            data = tuple(sa for sa in data if sa.spi not in gone)
+            for spi in deleted:
+                self._material.spis.release(spi)
         self._change(epoch=self.record.epoch + 1, data_sas=(*data, *added), rekey_sas=rekey)
         return order
 
@@ -296,9 +300,12 @@ class Keyring:
         said = {spi for p in kept if p.under == under for spi in (*p.data_spis, *p.deleted_spis)}
         # Without repeats it is kept for a while all the same: after a crash nobody knows whether it was sent.
         wait = self.policy.rekey_interval if self.policy.rekey_repeats else self.policy.deactivation_delay
+        # Who misses the first copies of a new Rekey SA cannot open what follows under it, so that takes
+        # longer.
+        earlier = max((p.repeats_left for p in kept if p.under != under), default=0)
         new = PendingRekey(
             datagram=datagram,
-            repeats_left=self.policy.rekey_repeats,
+            repeats_left=self.policy.rekey_repeats + earlier,
             next_at=now + wait,
             under=under,
             data_spis=tuple(sa.spi for sa in order.data_sas if sa.spi not in said),
@@ -316,7 +323,9 @@ class Keyring:
                 continue
             due.append(pending)
             if pending.repeats_left > 1:
-                next_at = now + self.policy.rekey_interval
+                # Late ticks do not add up, or the last copy would come later than the delays allow for.
+                interval = self.policy.rekey_interval
+                next_at = max(pending.next_at + interval, now + interval / 2)
                 kept.append(replace(pending, repeats_left=pending.repeats_left - 1, next_at=next_at))
         if due:
             self._change(pending=tuple(kept))

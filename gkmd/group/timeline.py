@@ -2,8 +2,8 @@
 
 A key that expires at E is replaced by a rekey at E - lead, where lead = repeat span + DTD + margin: the last
 copy of the rekey is out, and the deactivation delay over (RFC 9838 4.4.3.1.1), a margin before the key dies.
-A rekey that is made anyway takes along what would be due within one more margin, so that keys of different
-age come to share messages.
+A rekey that is made anyway takes along what would be due soon, so that keys of different age come to share
+messages, and no rekey of the timeline meets the copies of another.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Timeline:
         span = policy.rekey_repeats * policy.rekey_interval
         hold = span + policy.deactivation_delay
         data, rekey = _margin(policy.tek_lifetime), _margin(policy.kek_lifetime)
-        return cls(span, hold + data, hold + rekey, data, rekey)
+        return cls(span, hold + data, hold + rekey, max(data, span), max(rekey, span))
 
 
 def _margin(lifetime: float) -> float:
@@ -52,11 +52,12 @@ def smallest_lifetime(policy: GroupPolicy) -> int:
     """
     span = policy.rekey_repeats * policy.rekey_interval
     hold = span + policy.deactivation_delay + max(policy.deactivation_delay, span, LEAST_PERIOD)
-    for base in (hold + 2 * LEAST_MARGIN, hold / (1 - 2 * MARGIN_SHARE), hold + 2 * MOST_MARGIN):
-        lifetime = math.ceil(base - 1e-9)
-        if lifetime >= hold + 2 * _margin(lifetime) - 1e-9:
-            return lifetime
-    raise AssertionError("the largest margin always suffices")  # pragma: no cover
+    lifetime, needed = 0, hold
+    while lifetime < needed - 1e-9:
+        lifetime = math.ceil(needed - 1e-9)
+        margin = _margin(lifetime)
+        needed = hold + margin + max(margin, span)
+    return lifetime
 
 
 def check_times(policy: GroupPolicy) -> None:
