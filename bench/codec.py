@@ -7,6 +7,7 @@ are interleaved, so that a disturbance hits all alike, and medians are returned.
 
 from __future__ import annotations
 
+import gc
 import statistics
 import struct
 import time
@@ -316,9 +317,14 @@ def run(rounds: int = 25, messages: int = 200) -> dict[str, float]:
         "build_construct_us": (interpreted_build, containers),
     }
     samples: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(rounds):
-        for name, (call, arguments) in cases.items():
-            samples[name].append(_microseconds(call, arguments))
+    gc.collect()
+    gc.disable()  # as timeit does: a collection would be paid by whoever comes at the wrong moment
+    try:
+        for _ in range(rounds):
+            for name, (call, arguments) in cases.items():
+                samples[name].append(_microseconds(call, arguments))
+    finally:
+        gc.enable()
     result = {name: statistics.median(values) for name, values in samples.items()}
     for verb in ("parse", "build"):
         base = result[f"{verb}_struct_us"]

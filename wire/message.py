@@ -43,7 +43,7 @@ __all__ = [
     "peek_untrusted",
 ]
 
-# Ours: what fragments (RFC 7383) may add up to: one payload of the greatest length, and all that goes with it.
+# Ours: what fragments (RFC 7383) may add up to: a payload of the greatest length, and what goes with it.
 MAX_INNER_OCTETS = 131_072
 
 _NO_SPI = bytes(8)

