@@ -23,7 +23,7 @@ def why_not_native() -> str:
     probe += ["proto", "esp", "spi", "1", "mode", "transport", "aead", "rfc4106(gcm(aes))", key, "128"]
     done = subprocess.run(probe, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        return f"this kernel has no ESP ({done.stderr.strip() or 'no reason given'})".replace("\n", " ")
+        return f"this kernel has no ESP ({_line(done.stderr)})"
     return ""
 
 
@@ -35,8 +35,23 @@ def why_not_guest() -> str:
 
 
 def why_not_root() -> str:
-    """Why tests that need root cannot run on this kernel; empty when they can."""
-    return "not root" if os.geteuid() != 0 else missing_tools()
+    """Why tests that need root and namespaces cannot run on this kernel; empty when they can.
+
+    Being root is not enough in a container, so a namespace is made and entered, and removed again.
+    """
+    if os.geteuid() != 0:
+        return "not root"
+    if tools := missing_tools():
+        return tools
+    name = f"lab{os.getpid()}-probe"
+    try:
+        for words in (("netns", "add", name), ("-n", name, "link", "show")):
+            done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                return f"root, but without the power to make namespaces ({_line(done.stderr)})"
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+    return ""
 
 
 def cores() -> list[int]:
@@ -53,6 +68,11 @@ def missing_tools() -> str:
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = [tool for tool in ("ip", "bridge", "tcpdump") if shutil.which(tool, path=path) is None]
     return f"missing programs: {', '.join(missing)}" if missing else ""
+
+
+def _line(text: str) -> str:
+    """An error output as one line without its last full stop."""
+    return " ".join(text.split()).removeprefix("Error: ").rstrip(".") or "no reason given"
 
 
 def guest_command(words: list[str], *, cpu: int, seconds: float, writable: list[Path]) -> list[str]:
