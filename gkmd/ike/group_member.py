@@ -11,18 +11,18 @@ from __future__ import annotations
 import enum
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 from gkmd.core.address import IpAddress
-from gkmd.core.effect import Effect, JoinMulticast, LeaveMulticast
+from gkmd.core.effect import Effect
 from gkmd.core.errors import CryptoError, PeerError
 from gkmd.core.esp import Direction
 from gkmd.core.rng import Rng
 from gkmd.core.secret import SecretBytes
 from gkmd.ike.grant import Delays, Grant, RekeyAuthentication, Update
 from gkmd.ike.group_join import GroupJoin, GroupSettings, source_specific
+from gkmd.ike.memberships import Membership, Memberships
 from gkmd.ike.read_gikev2 import Known, read_deletion, read_inband, read_rekey
 from gkmd.ike.read_policies import refused
 from gkmd.ike.rekey_message import open_rekey_untrusted, peek_rekey_untrusted
@@ -34,9 +34,6 @@ from wire.errors import WireError
 from wire.gikev2 import GroupSaPolicy
 from wire.message import Payload, first
 from wire.registry import PayloadType, ProtocolId
-
-Membership: TypeAlias = tuple[IpAddress, int, IpAddress | None]
-"""Address, port (0: data) and source (None: any) that we are a member of."""
 
 
 class State(enum.Enum):
@@ -62,7 +59,7 @@ class GroupMember:
         self._sender_ids: tuple[int, ...] = ()
         self._key_path = Update().key_path
         self._own: IpAddress | None = join.source
-        self._memberships: list[Membership] = []
+        self._memberships = Memberships(join.name, join.interface)
         self._wanted_at: float | None = 0.0  # a registration is wanted, apart from SAs that grow old
 
     # --- questions
@@ -181,7 +178,7 @@ class GroupMember:
             self._rekeys.retire_others(now)
             turn.extend(self._rekeys.tick(now))
         self._wanted_at = None
-        turn.extend(self._follow_memberships(prune=True))
+        turn.extend(self._memberships.follow(self._wanted_memberships(), leave=True))
         self._enter(State.MEMBER, "registered", turn)
         if self.join.sends and not any(h.usable_at is not None for h in self._data.held):
             turn.tell("no-sa-to-send-on", "warning", group=self.join.name)
@@ -250,15 +247,14 @@ class GroupMember:
         """
         turn = Turn()
         if self._state is not State.LEFT:
-            self._exclude(State.EXCLUDED, reason, now, now, turn)
+            self._exclude(State.EXCLUDED, reason, now, now, now, turn)
         return turn.effects()
 
     def leave(self, now: float) -> list[Effect]:
         """Take everything away; the group is left for good. Telling the key server is the endpoint's part."""
         turn = Turn()
         # Out of the groups first, policies last: nothing in clear is heard or said while anything is left.
-        turn.extend(self._leave_memberships(self._memberships))
-        self._memberships = []
+        turn.extend(self._memberships.leave_all())
         turn.extend(self._data.remove_all("left"))
         turn.extend(self._rekeys.clear())
         self._wanted_at = None
@@ -277,19 +273,18 @@ class GroupMember:
             self._data.unreplaced_end = self._rekeys.unreplaced_end = False
             self._want(now)
             turn.tell("sa-ended-unreplaced", "warning", group=self.join.name)
-        turn.extend(self._leave_old_rekey_addresses())
+        turn.extend(self._memberships.leave_old_rekeys(self._rekey_memberships()))
         return turn.effects()
 
     # --- the inside
     # ------------------------------------------------------------------------------------------
 
     def _known(self, gsk_w: SecretBytes, via: HeldRekeySa | None) -> Known:
-        held = self._data.held
         return Known(
             gsk_w,
             via.grant.key_wrap if via else None,
             self._authentication,
-            held[-1].grant.mode if held else None,
+            self._data.mode,
             self._own,
             self._sender_ids,
             self._key_path,
@@ -306,15 +301,15 @@ class GroupMember:
         self._delays = update.delays or self._delays
         deletion, until = update.deletion, now + self._delays.deactivation
         if deletion.closed:
-            self._exclude(State.CLOSED, "the group has ended", now, until, turn)
+            self._exclude(State.CLOSED, "the group has ended", now, until, now, turn)
             return
         if deletion.excluded:
-            self._exclude(State.EXCLUDED, "the key server excluded us", now, until, turn)
+            self._exclude(State.EXCLUDED, "the key server excluded us", now, until, now, turn)
             return
         if update.unreachable:
             # RFC 9838 3.3: no path, so excluded. Or an earlier key update was lost, and all is well after the
             # next registration: until the others switch what we have still serves.
-            self._exclude(State.EXCLUDED, "no key path", until, until, turn)
+            self._exclude(State.EXCLUDED, "no key path", until, until, now, turn)
             return
         before = [held.grant.spi for held in self._data.held]
         turn.extend(
@@ -335,16 +330,25 @@ class GroupMember:
         self._data.delete([spi for spi in named if spi not in announced], until)
         for spi in deletion.rekey_spis:
             self._rekeys.delete(spi, until)
-        turn.extend(self._follow_memberships(prune=False))
+        turn.extend(self._memberships.follow(self._wanted_memberships(), leave=False))
         turn.extend(self.tick(now))
 
     def _exclude(
-        self, state: State, reason: str, send_until: float, receive_until: float, turn: Turn
+        self, state: State, reason: str, send_until: float, receive_until: float, now: float, turn: Turn
     ) -> None:
+        # Receivers go on for the deactivation delay (RFC 9838 4.4.3.1.1): what was sent before is still under
+        # way.
         self._data.stop(reason, send_until, receive_until)
         turn.extend(self._rekeys.clear())
-        turn.extend(self.tick(receive_until if receive_until == send_until else send_until))
         self._enter(state, reason, turn)
+        if state is State.EXCLUDED:
+            # RFC 9838 2.4.3: after a random time, or the key server would hear from everybody at once.
+            self._wanted_at = self._jitter(now)
+        elif self._settings.closed_retry is None:
+            self._wanted_at = None
+        else:
+            self._wanted_at = now + self._settings.closed_retry * (1 + self._random())
+        turn.extend(self.tick(now))
 
     def _enter(self, state: State, reason: str, turn: Turn) -> None:
         if state is not self._state:
@@ -382,6 +386,9 @@ class GroupMember:
     # --- multicast memberships
     # ---------------------------------------------------------------------------------
 
+    def _wanted_memberships(self) -> list[Membership]:
+        return [*self._rekey_memberships(), *self._data_memberships()]
+
     def _rekey_memberships(self) -> list[Membership]:
         return [
             (
@@ -399,29 +406,4 @@ class GroupMember:
             (h.grant.destination, 0, h.grant.source if source_specific(h.grant.destination) else None)
             for h in self._data.held
             if h.sa.direction is Direction.IN or h.grant.shared
-        ]
-
-    def _follow_memberships(self, *, prune: bool) -> list[Effect]:
-        wanted = list(dict.fromkeys([*self._rekey_memberships(), *self._data_memberships()]))
-        new = [m for m in wanted if m not in self._memberships]
-        gone = [m for m in self._memberships if m not in wanted] if prune else []
-        self._memberships = [m for m in self._memberships if m not in gone] + new
-        joins: list[Effect] = [
-            JoinMulticast(self.join.name, address, port, self.join.interface, source)
-            for address, port, source in new
-        ]
-        return joins + self._leave_memberships(gone)
-
-    def _leave_old_rekey_addresses(self) -> list[Effect]:
-        # Data memberships stay while SAs come and go; the rekeys' follow the Rekey SAs, all of them gone
-        # excepted: copies of an exclusion are still to be counted as what they are.
-        wanted = self._rekey_memberships()
-        gone = [m for m in self._memberships if m[1] and m not in wanted] if wanted else []
-        self._memberships = [m for m in self._memberships if m not in gone]
-        return self._leave_memberships(gone)
-
-    def _leave_memberships(self, memberships: Iterable[Membership]) -> list[Effect]:
-        return [
-            LeaveMulticast(self.join.name, address, port, self.join.interface, source)
-            for address, port, source in memberships
         ]

@@ -92,6 +92,9 @@ def _new_working(
     if not path:
         return working  # nothing new was needed
     if last == DEFAULT_KEY:
-        return tuple(path)  # at registration: the whole path, own leaf last
+        # At registration, when there is no path yet, this is the whole one, own leaf last. In a rekey
+        # everybody who holds the Rekey SA could read such keys, and the member's own leaf must not be lost
+        # for them.
+        return working or tuple(path)
     index = next(i for i, key in enumerate(working) if key.key_id == last)
     return (*path, *working[index:])

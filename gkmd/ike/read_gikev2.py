@@ -37,18 +37,13 @@ from gkmd.ike.read_policies import (
     read_rekey_policy,
     refused,
 )
-from wire.errors import WireError
+from gkmd.ike.rekey_content import Content, read_wrapped, take_apart
 from wire.gikev2 import (
-    GroupKeyBag,
-    GroupSaPolicy,
-    GroupWidePolicy,
     WrappedKey,
-    parse_wrapped_key_untrusted,
 )
-from wire.message import Payload, each, first, notify
+from wire.message import Payload, each
 from wire.registry import (
     GroupWideAttribute,
-    MemberKeyAttribute,
     NotifyType,
     PayloadType,
     ProtocolId,
@@ -73,25 +68,11 @@ class Known:
     key_path: tuple[WrapKey, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """GSA and KD of one message, taken apart."""
-
-    mode: Mode
-    rekey: GroupSaPolicy | None
-    data: tuple[GroupSaPolicy, ...]
-    wide: GroupWidePolicy | None
-    bags: dict[tuple[int, bytes], GroupKeyBag]
-    wrap_keys: tuple[WrappedKey, ...]
-    auth_keys: tuple[bytes, ...]
-    sender_ids: tuple[int, ...]
-
-
 def read_registration(
     payloads: Sequence[Payload], gsk_w: SecretBytes, key_wrap: KeyWrap, join: GroupJoin
 ) -> Grant:
-    """GSA, KD and N of a GSA_AUTH or GSA_REGISTRATION response. ``gsk_w`` and ``key_wrap`` are the IKE SA's."""
-    content = _content(payloads)
+    """GSA, KD and N of a registration's response. ``gsk_w`` and ``key_wrap`` are the IKE SA's."""
+    content = take_apart(payloads)
     if content is None:
         raise refused("no group policy")
     multicast = content.rekey is not None
@@ -127,7 +108,7 @@ def read_rekey(payloads: Sequence[Payload], known: Known, join: GroupJoin) -> Up
     """The inner payloads of an authentic GSA_REKEY message."""
     assert known.authentication is not None
     deletion = read_deletion(payloads)
-    content = _content(payloads)
+    content = take_apart(payloads)
     if content is None:
         return Update(deletion=deletion, key_path=known.key_path)
     # RFC 9838 table 9: GM_SENDER_ID and GWP_SENDER_ID_BITS never in a rekey, AUTH_KEY only with signatures.
@@ -142,9 +123,7 @@ def read_rekey(payloads: Sequence[Payload], known: Known, join: GroupJoin) -> Up
     _check_update(content, policies, known, join)
     rekey, key_path, unreachable = None, known.key_path, False
     if content.rekey is not None:
-        policy = read_rekey_policy(content.rekey, join, registration=False)
-        if policy.key_wrap != known.key_wrap:
-            raise refused("a rekey changes the key wrap algorithm")  # RFC 9838 3.2.1 with 4.5.3.1
+        policy = _unchanged(read_rekey_policy(content.rekey, join, registration=False), known)
         opened = _rekey_key(content, policy, known.gsk_w, known.key_path, several=True)
         if opened is None:
             unreachable = True
@@ -164,7 +143,7 @@ def read_rekey(payloads: Sequence[Payload], known: Known, join: GroupJoin) -> Up
 def read_inband(payloads: Sequence[Payload], known: Known, join: GroupJoin) -> Update:
     """The payloads of a GSA_INBAND_REKEY request; ``known`` has GSK_w of the IKE SA."""
     deletion = read_deletion(payloads)
-    content = _content(payloads)
+    content = take_apart(payloads)
     if content is None:
         return Update(deletion=deletion, key_path=known.key_path)
     _no_sender_ids(content)
@@ -176,7 +155,7 @@ def read_inband(payloads: Sequence[Payload], known: Known, join: GroupJoin) -> U
     if content.rekey is not None:
         if known.authentication is None:
             raise refused("a Rekey SA inband, with no authentication method known")
-        policy = read_rekey_policy(content.rekey, join, registration=False)
+        policy = _unchanged(read_rekey_policy(content.rekey, join, registration=False), known)
         opened = _rekey_key(content, policy, known.gsk_w, (), several=False)
         if opened is None:
             raise refused("no key for the Rekey SA")
@@ -186,7 +165,7 @@ def read_inband(payloads: Sequence[Payload], known: Known, join: GroupJoin) -> U
 
 
 def read_deletion(payloads: Sequence[Payload]) -> Deletion:
-    """What the Delete payloads end (RFC 9838 2.4.3, 4.6). An SPI of zero, or no SPI, is all of the protocol."""
+    """What the Delete payloads end (RFC 9838 2.4.3, 4.6). A zero SPI, or none, is all of the protocol."""
     data: list[int] = []
     rekey: list[bytes] = []
     all_data = excluded = closed = False
@@ -206,65 +185,7 @@ def read_deletion(payloads: Sequence[Payload]) -> Deletion:
     return Deletion(tuple(data), all_data, tuple(rekey), excluded, closed)
 
 
-def _content(payloads: Sequence[Payload]) -> _Content | None:
-    """None without a GSA payload."""
-    gsa, kd = first(payloads, PayloadType.GSA), first(payloads, PayloadType.KD)
-    if gsa is None:
-        if kd is not None:
-            raise refused("keys without a policy")
-        return None
-    if kd is None:
-        raise refused("a policy without keys")
-    rekey, data, wide = [], [], []
-    for policy in gsa.policies:
-        if isinstance(policy, GroupWidePolicy):
-            wide.append(policy)
-        elif policy.protocol == ProtocolId.GIKE_UPDATE:
-            rekey.append(policy)
-        else:
-            data.append(policy)
-    # RFC 9838 4.4.1: 0..1 KEK, 0..n TEK, 0..1 group-wide, and at least one SA.
-    if len(rekey) > 1 or len(wide) > 1 or not (rekey or data):
-        raise refused("a set of policies that RFC 9838 4.4.1 does not allow")
-
-    bags: dict[tuple[int, bytes], GroupKeyBag] = {}
-    wrap_keys: list[WrappedKey] = []
-    auth_keys: list[bytes] = []
-    sender_ids: list[int] = []
-    for bag in kd.bags:
-        if isinstance(bag, GroupKeyBag):
-            if (bag.protocol, bag.spi) in bags:
-                raise refused("two key bags for one SA")
-            bags[bag.protocol, bag.spi] = bag
-            continue
-        for attribute in bag.attributes:
-            if isinstance(attribute.value, int):
-                continue  # known ones are octets, as the codec has checked; RFC 9838 has no unknown ones
-            if attribute.type == MemberKeyAttribute.WRAP_KEY:
-                wrap_keys.append(_wrapped(attribute.value))
-            elif attribute.type == MemberKeyAttribute.AUTH_KEY:
-                auth_keys.append(attribute.value)
-            elif attribute.type == MemberKeyAttribute.GM_SENDER_ID:
-                # RFC 9838 gives no length: any is taken, as a number (digest 1.7).
-                sender_ids.append(int.from_bytes(attribute.value, "big"))
-    policies = [*rekey, *data]
-    names = {(policy.protocol, policy.spi) for policy in policies}
-    if len(names) != len(policies) or names != bags.keys():
-        raise refused("policies and key bags do not belong together")
-    transport = notify(payloads, NotifyType.USE_TRANSPORT_MODE) is not None
-    return _Content(
-        Mode.TRANSPORT if transport else Mode.TUNNEL,
-        rekey[0] if rekey else None,
-        tuple(data),
-        wide[0] if wide else None,
-        bags,
-        tuple(wrap_keys),
-        tuple(auth_keys),
-        tuple(sender_ids),
-    )
-
-
-def _data_policies(content: _Content, join: GroupJoin, *, multicast_rekey: bool) -> list[DataPolicy]:
+def _data_policies(content: Content, join: GroupJoin, *, multicast_rekey: bool) -> list[DataPolicy]:
     policies = [read_data_policy(p, join, multicast_rekey=multicast_rekey) for p in content.data]
     for policy in policies:
         # RFC 6054 needs Sender-IDs in the IV, and Linux chooses IVs by itself: a counter mode SA that this
@@ -274,7 +195,7 @@ def _data_policies(content: _Content, join: GroupJoin, *, multicast_rekey: bool)
     return policies
 
 
-def _check_update(content: _Content, policies: list[DataPolicy], known: Known, join: GroupJoin) -> None:
+def _check_update(content: Content, policies: list[DataPolicy], known: Known, join: GroupJoin) -> None:
     if policies and known.mode is not None and content.mode is not known.mode:
         raise refused("a rekey changes the mode")
     for policy in policies:
@@ -284,7 +205,15 @@ def _check_update(content: _Content, policies: list[DataPolicy], known: Known, j
             raise refused("a counter mode SA to send on, and no Sender-ID")
 
 
-def _data_grants(content: _Content, policies: list[DataPolicy], gsk_w: SecretBytes) -> tuple[DataGrant, ...]:
+def _unchanged(policy: RekeyPolicy, known: Known) -> RekeyPolicy:
+    # What a key path was wrapped under would not unwrap under another algorithm (RFC 9838 4.5.3.1, digest
+    # 1.4).
+    if known.key_wrap is not None and policy.key_wrap != known.key_wrap:
+        raise refused("a rekey changes the key wrap algorithm")
+    return policy
+
+
+def _data_grants(content: Content, policies: list[DataPolicy], gsk_w: SecretBytes) -> tuple[DataGrant, ...]:
     grants = []
     for policy in policies:
         wrapped = _sa_keys(content, ProtocolId.ESP, policy.spi.to_bytes(4, "big"))
@@ -316,7 +245,7 @@ def _data_grants(content: _Content, policies: list[DataPolicy], gsk_w: SecretByt
 
 
 def _rekey_key(
-    content: _Content,
+    content: Content,
     policy: RekeyPolicy,
     gsk_w: SecretBytes,
     working: tuple[WrapKey, ...],
@@ -337,15 +266,10 @@ def _rekey_key(
     return opened
 
 
-def _sa_keys(content: _Content, protocol: ProtocolId, spi: bytes) -> list[WrappedKey]:
-    return [_wrapped(a.value) for a in content.bags[protocol, spi].attributes if isinstance(a.value, bytes)]
-
-
-def _wrapped(octets: bytes) -> WrappedKey:
-    try:
-        return parse_wrapped_key_untrusted(octets)
-    except WireError as error:
-        raise PeerError(NotifyType.INVALID_SYNTAX, f"wrapped key: {error}") from None
+def _sa_keys(content: Content, protocol: ProtocolId, spi: bytes) -> list[WrappedKey]:
+    return [
+        read_wrapped(a.value) for a in content.bags[protocol, spi].attributes if isinstance(a.value, bytes)
+    ]
 
 
 def _rekey_grant(policy: RekeyPolicy, key: SecretBytes) -> RekeyGrant:
@@ -387,7 +311,7 @@ def _public_key(auth_keys: tuple[bytes, ...], algorithm: bytes) -> bytes:
 
 
 def _sender_ids(
-    content: _Content, policies: list[DataPolicy], join: GroupJoin
+    content: Content, policies: list[DataPolicy], join: GroupJoin
 ) -> tuple[int | None, tuple[int, ...]]:
     attributes = content.wide.attributes if content.wide else []
     bits, sender_ids = number(attributes, GroupWideAttribute.GWP_SENDER_ID_BITS), content.sender_ids
@@ -406,13 +330,13 @@ def _sender_ids(
     return bits, sender_ids
 
 
-def _no_sender_ids(content: _Content) -> None:
+def _no_sender_ids(content: Content) -> None:
     bits = number(content.wide.attributes, GroupWideAttribute.GWP_SENDER_ID_BITS) if content.wide else None
     if content.sender_ids or bits is not None:
         raise refused("Sender-IDs in a rekey")
 
 
-def _delays(content: _Content) -> Delays | None:
+def _delays(content: Content) -> Delays | None:
     """None without group-wide policy; an attribute that is not there means no delay (RFC 9838 4.4.3.1.1)."""
     if content.wide is None:
         return None

@@ -4,10 +4,10 @@ RFC 9838 2.4.1. One message, no reply, no window. It is encrypted with GSK_e and
 being replaced, and under GCAUTH Digital Signature signed over A | P (2.4.1.1): the IKE and SK headers with
 their lengths as if nothing had been encrypted, and the inner payloads with a zeroed signature.
 
-Sizes, with AES-GCM-16-256, KW_5649_256, Ed25519 and IPv4: 440 octets for a new Rekey SA, and 136 more for
-each new data SA with its Delete (IPv6: 48 more for each policy). An MTU of 1500 (1472 octets of UDP payload)
-holds a new Rekey SA and seven data SAs. Beyond, IP fragments the datagram; ``exceeds_mtu`` tells. IKE
-fragmentation (RFC 7383) of rekeys needs that every member has negotiated it (2.4.1.2) and is not done.
+Sizes with AES-GCM-16-256, KW_5649_256 and Ed25519: a new Rekey SA, one new data SA and the Delete of the old
+one take 505 octets (IPv6: 601), each further data SA 140 (188). An Ethernet frame holds seven data SAs (IPv6:
+five). Beyond, IP fragments the datagram; ``exceeds_mtu`` tells. IKE fragmentation (RFC 7383) of rekeys needs
+that every member has negotiated it (2.4.1.2) and is not done.
 """
 
 from __future__ import annotations

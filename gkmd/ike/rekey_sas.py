@@ -80,7 +80,7 @@ class RekeySas:
         return held is not self.current or grant.first_message_id < held.next_message_id
 
     def install(self, grant: RekeyGrant, soft: Callable[[float], float], now: float) -> None:
-        """A new current Rekey SA. Known already: its life does not get longer and its Message ID not smaller."""
+        """A new current Rekey SA. If known, its life does not get longer nor its Message ID smaller."""
         held = self.find(grant.spi)
         expires = now + grant.lifetime
         if held is not None and held.grant.key == grant.key:

@@ -7,6 +7,7 @@ but the keys, which never travel bare even inside an encrypted message (4.5.4).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,7 +18,7 @@ from gkmd.core.secret import SecretBytes
 from gkmd.crypto.authentication import ED25519_IDENTIFIER, SigningKey
 from gkmd.crypto.keymat import split_rekey
 from gkmd.crypto.keywrap import wrap
-from gkmd.group.model import GroupPolicy, GroupView, RekeyOrder
+from gkmd.group.model import GroupPolicy, GroupView, RekeyOrder, gone_at
 from gkmd.ike.group_join import GroupOffer
 from gkmd.ike.selectors import UDP, build_selector
 from wire.attributes import Attribute
@@ -56,7 +57,7 @@ def spi_octets(spi: int) -> bytes:
 def render_registration(view: GroupView, gsk_w: SecretBytes) -> list[Payload]:
     """GSA, KD and N(USE_TRANSPORT_MODE) for one member; keys are wrapped under ``gsk_w`` of its IKE SA."""
     policy, kek = view.policy, view.rekey_sa
-    live = [sa for sa in view.data_sas if _remaining(sa, view.now) > 0]
+    live = [sa for sa in view.data_sas if gone_at(sa) > view.now]
     # RFC 9838 table 9 note 1: both attributes, or neither, by counter mode and GROUP_SENDER.
     counter_sender = policy.cipher.aead and bool(view.sender_ids)
     policies: list[GroupSaPolicy | GroupWidePolicy] = [_kek_policy(policy, kek, view.now, registration=True)]
@@ -82,9 +83,7 @@ def render_rekey(order: RekeyOrder) -> list[Payload]:
     """
     policy, new = order.policy, order.new_rekey_sa
     if order.close:
-        # RFC 9838 4.6: protocol zero deletes the whole Group SA. An SPI of zero for GIKE_UPDATE would call
-        # all members back at once (2.4.3), which is not what an end means.
-        return [Payload(PayloadType.DELETE, Delete(ProtocolId.NONE, 0, []))]
+        return _ending(exclude=order.exclude)
     payloads: list[Payload] = []
     if new is not None or order.data_sas:
         _, _, gsk_w = split_rekey(
@@ -106,6 +105,18 @@ def render_rekey(order: RekeyOrder) -> list[Payload]:
         spis = [spi_octets(spi) for spi in order.deleted_spis]
         payloads.append(Payload(PayloadType.DELETE, Delete(ProtocolId.ESP, _SPI_OCTETS, spis)))
     return payloads
+
+
+def _ending(*, exclude: bool) -> list[Payload]:
+    if not exclude:
+        # RFC 9838 4.6: protocol zero deletes the whole Group SA. A zero SPI for GIKE_UPDATE would call all
+        # members back (2.4.3), which is not what an end means.
+        return [Payload(PayloadType.DELETE, Delete(ProtocolId.NONE, 0, []))]
+    # RFC 9838 2.4.3: all Data-Security SAs, followed by the Rekey SA: you are excluded, register again.
+    return [
+        Payload(PayloadType.DELETE, Delete(protocol, octets, [bytes(octets)]))
+        for protocol, octets in ((ProtocolId.ESP, _SPI_OCTETS), (ProtocolId.GIKE_UPDATE, 16))
+    ]
 
 
 def offer(accepted: GroupOffer) -> Sa:
@@ -194,7 +205,7 @@ def _kek_policy(policy: GroupPolicy, kek: RekeySa, now: float, *, registration: 
     if registration:
         # RFC 9838 4.4.2.1.1: only here, because the method never changes by a rekey.
         transforms.append(_gcauth(policy.rekey_auth))
-    attributes = [_lifetime(int(kek.expires - now))]
+    attributes = [_lifetime(gone_at(kek) - now)]
     if kek.next_message_id:
         # RFC 9838 4.4.2.2.2: the id of the message that comes next, when that is not the first one.
         attributes.append(
@@ -218,19 +229,14 @@ def _tek_policy(policy: GroupPolicy, sa: DataSa, now: float) -> GroupSaPolicy:
         build_selector(version, sa.source, policy.protocol, 0),
         build_selector(version, policy.address, policy.protocol, policy.port),
         [*_cipher_transforms(policy.cipher, policy.integrity), _sequence_numbers(policy)],
-        [_lifetime(int(_remaining(sa, now)))],
+        [_lifetime(gone_at(sa) - now)],
     )
 
 
-def _remaining(sa: DataSa, now: float) -> float:
-    """Seconds until the SA goes, by its lifetime or by a Delete that a late joiner has not heard."""
-    end = sa.expires if sa.removed_at is None else min(sa.expires, sa.removed_at)
-    return end - now
-
-
-def _lifetime(seconds: int) -> Attribute:
-    # Whole seconds, rounded down so that no member outlives the server's view, but never zero.
-    return Attribute(GroupSaAttribute.GSA_KEY_LIFETIME, max(1, seconds).to_bytes(4, "big"))
+def _lifetime(remaining: float) -> Attribute:
+    # What remains, for late joiners and for SAs whose Delete they have not heard; in whole seconds, rounded
+    # down so that no member outlives the key server's view, but never zero.
+    return Attribute(GroupSaAttribute.GSA_KEY_LIFETIME, max(1, int(remaining)).to_bytes(4, "big"))
 
 
 def _group_wide(policy: GroupPolicy, sender_id_bits: int | None) -> GroupWidePolicy:
@@ -252,7 +258,7 @@ def _auth_key(kek: RekeySa) -> list[Attribute]:
     # RFC 9838 4.5.3.2: under implicit authentication there is none.
     if kek.signing_key is None:
         return []
-    return [Attribute(MemberKeyAttribute.AUTH_KEY, SigningKey.from_seed(kek.signing_key).spki_der)]
+    return [Attribute(MemberKeyAttribute.AUTH_KEY, _public_key(kek.signing_key))]
 
 
 def _cipher_transforms(cipher: Cipher, integrity: Integrity | None) -> list[Transform]:
@@ -277,3 +283,11 @@ def _sequence_numbers(policy: GroupPolicy) -> Transform:
     # RFC 9838 4.4.2.1.3: sequential for one sender, unspecified for several, ESN never.
     number = SequenceNumbers.UNSPECIFIED_32 if policy.shared_sa else SequenceNumbers.SEQUENTIAL_32
     return Transform(TransformType.SN, number, [])
+
+
+@functools.lru_cache(maxsize=256)
+def _public_key(seed: SecretBytes) -> bytes:
+    """SubjectPublicKeyInfo of a Rekey SA's signing key: every registration tells it, and making it costs a
+    key pair.
+    """
+    return SigningKey.from_seed(seed).spki_der

@@ -62,6 +62,11 @@ class Rollover:
         return tuple(self._held.values())
 
     @property
+    def mode(self) -> Mode | None:
+        """The mode of the policies that are installed; None when there are none."""
+        return self._policies[-1].mode if self._policies else None
+
+    @property
     def active_spis(self) -> frozenset[int]:
         return frozenset(self._active.values())
 
@@ -129,7 +134,7 @@ class Rollover:
             # Another mode needs other policies for the same traffic, which the kernel does not keep side by
             # side.
             effects += self.remove_all("replaced")
-        again = {g.spi for g in grants if g.spi in self._held and self.conflict([g]) is None}
+        again = {g.spi for g in grants if self._unchanged(g, own)}
         gone = [h for spi, h in self._held.items() if spi not in again]
         clashing = [h for h in gone if any(g.spi == h.grant.spi for g in grants)]
         for held in clashing:
@@ -157,6 +162,14 @@ class Rollover:
         self.unreplaced_end = False
         return effects + self.tick(now)
 
+    def _unchanged(self, grant: DataGrant, own: IpAddress | None) -> bool:
+        held = self._held.get(grant.spi)
+        return (
+            held is not None
+            and self.conflict([grant]) is None
+            and held.sa.direction is self.direction(grant, own)
+        )
+
     def _registered_output(
         self,
         grant: DataGrant,
@@ -166,7 +179,7 @@ class Rollover:
         activation: float,
         now: float,
     ) -> float | None:
-        """When a granted SA is sent on, None: never. The newest of an output is the one that lives longest."""
+        """When a granted SA is sent on, None: never. Of an output the newest is what lives longest."""
         output = self._output(grant, own)
         rivals = [
             g for g in grants if self.direction(g, own) is Direction.OUT and self._output(g, own) == output
@@ -207,8 +220,9 @@ class Rollover:
     def tick(self, now: float) -> list[Effect]:
         """Ends what is over and switches the output where it is time."""
         over = [held for held in self._held.values() if held.ends <= now]
+        newest = self._newest() if over else {}
         for held in over:
-            if held.expires <= held.removed_at and not self._replaced(held):
+            if held.expires < held.removed_at and newest[_kind(held)] == held.serial:
                 self.unreplaced_end = True
             del self._held[held.grant.spi]
         effects: list[Effect] = []
@@ -233,17 +247,16 @@ class Rollover:
 
     def soft_deadline(self) -> float | None:
         """When an SA that nothing replaces calls for a new registration (RFC 9838 2.4.1.4)."""
-        return min(
-            (h.soft_at for h in self._held.values() if math.isinf(h.removed_at) and not self._replaced(h)),
-            default=None,
-        )
+        newest = self._newest()
+        unreplaced = (h for h in self._held.values() if newest[_kind(h)] == h.serial)
+        return min((h.soft_at for h in unreplaced if math.isinf(h.removed_at)), default=None)
 
-    def _replaced(self, held: HeldSa) -> bool:
-        grant = held.grant
-        return any(
-            h.serial > held.serial and h.grant.flow == grant.flow and h.grant.source == grant.source
-            for h in self._held.values()
-        )
+    def _newest(self) -> dict[tuple[IpAddress | None, Flow], int]:
+        """Of each sender's SAs, or of those that senders share, the one that came last."""
+        newest: dict[tuple[IpAddress | None, Flow], int] = {}
+        for held in self._held.values():
+            newest[_kind(held)] = max(held.serial, newest.get(_kind(held), 0))
+        return newest
 
     def _carry_out(
         self,
@@ -325,7 +338,7 @@ class Rollover:
         return [SwitchOutput(policy), _told("output-switched", best, None)]
 
     def _best(self, output: Output, now: float) -> HeldSa | None:
-        """The newest SA whose time to be sent on has come; if there is none, the one whose time comes first."""
+        """The newest SA whose time to be sent on has come; without one, that whose time comes first."""
         candidates = self._outputs(output)
         ready = [h for h in candidates if h.usable_at is not None and h.usable_at <= now]
         if ready:
@@ -364,6 +377,10 @@ class Rollover:
 
 def _lifetime(grant: DataGrant) -> float:
     return math.inf if grant.lifetime is None else grant.lifetime
+
+
+def _kind(held: HeldSa) -> tuple[IpAddress | None, Flow]:
+    return held.grant.source, held.grant.flow
 
 
 def _same_selector(one: EspPolicy, other: EspPolicy) -> bool:

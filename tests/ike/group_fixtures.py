@@ -78,6 +78,7 @@ IPV6 = replace(
     rekey_source=ip_address("fd00::1"),
 )
 TUNNEL = replace(POLICY, mode=Mode.TUNNEL)
+SETTINGS = GroupSettings()
 ANY_AUTH = GroupOffer(rekey_auths=(RekeyAuth.SIGNATURE, RekeyAuth.IMPLICIT))
 
 RECEIVER = GroupJoin("news", GROUP_ID, receives=True, sends=False, interface="eth0", offer=ANY_AUTH)
@@ -174,6 +175,6 @@ def through_wire(
 
 
 def member(
-    join: GroupJoin = RECEIVER, seed: str = "member", settings: GroupSettings = GroupSettings()
+    join: GroupJoin = RECEIVER, seed: str = "member", settings: GroupSettings = SETTINGS
 ) -> GroupMember:
     return GroupMember(join, SeededRng(seed), settings, itertools.count(1).__next__)
