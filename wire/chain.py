@@ -82,6 +82,32 @@ _PARSE: Final[dict[int, Callable[[bytes, int, int], Any]]] = {kind: c.parse for 
 _BUILD: Final[dict[int, tuple[type, Callable[[Any], bytes]]]] = {
     kind: (c.binding.record, c.build) for kind, c in CODECS.items()
 }
+MAX_REMEMBERED = 64
+MAX_REMEMBERED_OCTETS = 1024
+
+
+def _remembering(parse: Callable[[bytes, int, int], Any]) -> Callable[[bytes, int, int], Any]:
+    """Parse the same octets once: all members of a configuration send the same proposals.
+
+    The record is shared, so nobody changes it. What does not parse is not remembered.
+    """
+    known: dict[bytes, Any] = {}
+
+    def parse_or_recall(data: bytes, start: int, end: int) -> Any:
+        octets = data[start:end]
+        record = known.get(octets)
+        if record is None:
+            record = parse(data, start, end)
+            if len(octets) <= MAX_REMEMBERED_OCTETS:
+                if len(known) >= MAX_REMEMBERED:
+                    known.clear()
+                known[octets] = record
+        return record
+
+    return parse_or_recall
+
+
+_PARSE[PayloadType.SA] = _remembering(_PARSE[PayloadType.SA])
 _SK: Final = int(PayloadType.SK)
 _SKF: Final = int(PayloadType.SKF)
 

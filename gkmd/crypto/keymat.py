@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from gkmd.core.algorithms import Cipher, Integrity, KeyWrap, Prf
 from gkmd.core.errors import CryptoError, LocalError
@@ -26,7 +26,8 @@ class IkeKeys:
 
     def pack(self) -> SecretBytes:
         """All seven, in the order of RFC 7296 2.14, for the journal."""
-        return SecretBytes(b"".join(getattr(self, field.name).reveal() for field in fields(self)))
+        parts = (self.d, self.ai, self.ar, self.ei, self.er, self.pi, self.pr)
+        return SecretBytes(b"".join([part.reveal() for part in parts]))
 
     @classmethod
     def unpack(cls, prf: Prf, cipher: Cipher, integrity: Integrity | None, packed: SecretBytes) -> IkeKeys:

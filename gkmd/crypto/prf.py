@@ -31,4 +31,6 @@ def prf_plus(alg: Prf, key: bytes, seed: bytes, octets: int) -> bytes:
     """
     if not 0 < octets <= 255 * alg.octets:
         raise LocalError(f"prf+ cannot make {octets} octets: 1 to {255 * alg.octets} with {alg.name}")
+    if octets <= alg.octets:
+        return prf(alg, key, seed + b"\x01")[:octets]  # one block: no machinery
     return HKDFExpand(_HASH[alg.hash_name], octets, seed).derive(key)

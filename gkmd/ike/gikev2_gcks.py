@@ -43,9 +43,21 @@ from wire.errors import WireError
 from wire.header import Header, peek_untrusted
 from wire.ikev2 import Encrypted
 from wire.message import Payload, each, first, notify, parse_inner, parse_untrusted
-from wire.registry import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType, PayloadType, ProtocolId
+from wire.registry import (
+    FLAG_INITIATOR,
+    FLAG_RESPONSE,
+    AuthMethod,
+    ExchangeType,
+    NotifyType,
+    PayloadType,
+    ProtocolId,
+)
 
 _FIRST_AUTH_ID: Final = 1
+_METHOD: Final = {
+    AuthMethod.SHARED_KEY: "authenticated by shared key",
+    AuthMethod.DIGITAL_SIGNATURE: "authenticated by digital signature",
+}
 _FATAL: Final = (NotifyType.INVALID_SYNTAX, NotifyType.AUTHENTICATION_FAILED)
 
 
@@ -217,7 +229,7 @@ class Gcks:
         method = authenticator.verify(half.peers_proof(sa), id_i, payloads, now)
         sa.peer = identity_of(id_i)
         proof = authenticator.prove(half.our_proof(sa), sa.peer, method, half.hashes)
-        reason = f"{sa.peer} authenticated by {method.name.lower().replace('_', ' ')}"
+        reason = _METHOD[method]
         turn.tells.append(sa.move(SaState.AUTHENTICATED, reason))
         waiting = Waiting(
             sa,
@@ -370,7 +382,8 @@ class Gcks:
                     raise LocalError(str(error)) from None
                 self._keeper.left(turn, left, now)
                 if credentials is not None:
-                    self._authenticator = self._init.authenticator = Authenticator(credentials)
+                    self._authenticator = Authenticator(credentials)
+                    self._init.use(self._authenticator)
         return self._keeper.finish(turn)
 
     def _remove_member(self, turn: Turn, command: gcks_settings.RemoveMember, now: float) -> None:

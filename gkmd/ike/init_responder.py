@@ -17,18 +17,30 @@ from gkmd.ike.authenticate import HASHES_NOTIFY, Authenticator
 from gkmd.ike.dropped import dropped
 from gkmd.ike.gcks_settings import GcksSettings
 from gkmd.ike.half_open import HalfOpen, HalfOpenTable
-from gkmd.ike.proposal import IkePolicy, choose
+from gkmd.ike.proposal import Choice, IkePolicy, choose
 from wire.errors import WireError
 from wire.header import Header
-from wire.ikev2 import Ke
+from wire.ikev2 import Sa
 from wire.message import parse_untrusted
 from wire.registry import FLAG_RESPONSE, NotifyType
+
+_MOST_CHOICES: Final = 64
 
 
 class InitResponder:
     """Keeps no state for an initiator that has not shown, when asked, that it receives what we send."""
 
-    __slots__ = ("_cookies", "_policy", "_rng", "_settings", "_taken", "authenticator", "table")
+    __slots__ = (
+        "_authenticator",
+        "_choices",
+        "_cookies",
+        "_policy",
+        "_rng",
+        "_settings",
+        "_taken",
+        "_templates",
+        "table",
+    )
 
     def __init__(
         self,
@@ -39,10 +51,12 @@ class InitResponder:
         taken: Callable[[bytes], bool],
     ) -> None:
         """``taken`` tells whether a responder SPI is in use."""
-        self.authenticator = authenticator
+        self._authenticator = authenticator
+        self._templates: dict[tuple[int, bool], initial.ReplyTemplate] = {}
         self.table: Final = HalfOpenTable(settings.half_open_lifetime)
         self._cookies: Final = initial.Cookies(rng, settings.cookie_lifetime)
         self._policy: Final = policy
+        self._choices: dict[tuple[int, int], tuple[Sa, Choice | None]] = {}
         self._settings: Final = settings
         self._rng: Final = rng
         self._taken: Final = taken
@@ -80,12 +94,11 @@ class InitResponder:
     def _set_up(
         self, data: bytes, header: Header, asked: initial.InitMessage, path: Path, now: float
     ) -> list[Effect]:
-        try:
-            choice = choose(self._policy, asked.sa, asked.ke.group)
-        except PeerError as error:
+        choice = self._choice(asked)
+        if choice is None:
             return [
                 Send(initial.build_refusal(header.spi_i, NotifyType.NO_PROPOSAL_CHOSEN), path),
-                Tell("proposal-refused", "info", {"from": str(path), "reason": str(error)}),
+                Tell("proposal-refused", "info", {"from": str(path)}),
             ]
         suite = choice.suite
         wanted = suite.key_exchange
@@ -102,13 +115,10 @@ class InitResponder:
         spi_r = self._new_spi()
         nonce_r = self._rng(initial.NONCE_OCTETS)
         pair = generate(wanted, self._rng)
-        extra = list(self.authenticator.certificate_requests)
-        if asked.hashes:
-            extra.append(HASHES_NOTIFY)
-        if asked.nat_detection:
-            extra += initial.nat_detection(header, spi_r, path)
-        ke = Ke(wanted.transform_id, pair.public)
-        reply = initial.build_reply(header.spi_i, spi_r, choice.reply, ke, nonce_r, extra)
+        template = self._template(
+            choice, bool(asked.hashes), header, spi_r, path if asked.nat_detection else None
+        )
+        reply = template.build(header.spi_i, spi_r, pair.public, nonce_r)
         self.table.add(
             HalfOpen(
                 spi_i=header.spi_i,
@@ -126,6 +136,45 @@ class InitResponder:
             )
         )
         return [Send(reply, path)]
+
+    def _choice(self, asked: initial.InitMessage) -> Choice | None:
+        """What we choose, None when nothing fits; worked out once for proposals that come again and again."""
+        # The codec gives the same record for the same octets, and as long as it is held here no other has
+        # its id.
+        key = (id(asked.sa), asked.ke.group)
+        known = self._choices.get(key)
+        if known is None:
+            try:
+                choice = choose(self._policy, asked.sa, asked.ke.group)
+            except PeerError:
+                choice = None
+            if len(self._choices) >= _MOST_CHOICES:
+                self._choices.clear()
+                self._templates.clear()
+            known = self._choices[key] = (asked.sa, choice)
+        return known[1]
+
+    def _template(
+        self, choice: Choice, hashes: bool, header: Header, spi_r: bytes, path: Path | None
+    ) -> initial.ReplyTemplate:
+        """``path`` is given when the peer wants to know of a NAT; such an answer is for it alone."""
+        key = (id(choice), hashes)
+        template = self._templates.get(key) if path is None else None
+        if template is None:
+            extra = list(self._authenticator.certificate_requests)
+            if hashes:
+                extra.append(HASHES_NOTIFY)
+            if path is not None:
+                extra += initial.nat_detection(header, spi_r, path)
+            template = initial.ReplyTemplate(choice.reply, choice.suite.key_exchange, extra)
+            if path is None:
+                self._templates[key] = template
+        return template
+
+    def use(self, authenticator: Authenticator) -> None:
+        """New credentials, from now on."""
+        self._authenticator = authenticator
+        self._templates.clear()
 
     def _new_spi(self) -> bytes:
         """RFC 7296 2.6: unique among our SAs, and not zero."""

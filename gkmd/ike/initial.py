@@ -6,6 +6,7 @@ Nothing in this exchange is authenticated until AUTH verifies; whatever is read 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -14,6 +15,7 @@ from typing import Final
 
 from gkmd.core.address import Path
 from gkmd.core.algorithms import KeyExchange
+from gkmd.core.errors import LocalError
 from gkmd.core.rng import Rng
 from gkmd.ike.authenticate import HASHES_NOTIFY
 from wire.errors import WireError
@@ -26,6 +28,7 @@ NONCE_OCTETS: Final = 32  # RFC 7296 2.10: 16 to 256, and half the key of the pr
 SPI_OCTETS: Final = 8
 NO_SPI: Final = bytes(SPI_OCTETS)
 COOKIE_OCTETS: Final = range(1, 65)  # RFC 7296 2.6
+_MOST_HASH_OCTETS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +53,21 @@ def read_untrusted(message: Message) -> InitMessage:
         raise WireError("rule-missing", "IKE_SA_INIT without SA, KE and Nonce")
     if not 16 <= len(nonce.data) <= 256:  # RFC 7296 3.9
         raise WireError("nonce", f"{len(nonce.data)} octets")
-    cookie = hashes = None
-    nat = False
-    for payload in payloads:
-        body = payload.body
-        if not isinstance(body, Notify):
-            continue
-        if body.type == NotifyType.COOKIE:
-            cookie = body.data
-        elif body.type == NotifyType.SIGNATURE_HASH_ALGORITHMS:
-            hashes = body.data
-        elif body.type == NotifyType.NAT_DETECTION_SOURCE_IP:
-            nat = True
-    return InitMessage(sa, ke, nonce.data, cookie, _hashes(hashes), nat)
+    cookie = notify(payloads, NotifyType.COOKIE)
+    hashes = notify(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)
+    return InitMessage(
+        sa,
+        ke,
+        nonce.data,
+        None if cookie is None else cookie.data,
+        () if hashes is None else _hashes(hashes.data),
+        notify(payloads, NotifyType.NAT_DETECTION_SOURCE_IP) is not None,
+    )
 
 
-def _hashes(data: bytes | None) -> tuple[int, ...]:
-    if not data or len(data) % 2:
+@functools.lru_cache(maxsize=64)
+def _hashes(data: bytes) -> tuple[int, ...]:
+    if len(data) % 2 or len(data) > _MOST_HASH_OCTETS:
         return ()
     return tuple(int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2))
 
@@ -101,15 +102,38 @@ def build_request(
     return build_message(spi_i, NO_SPI, ExchangeType.IKE_SA_INIT, FLAG_INITIATOR, 0, payloads)
 
 
-def build_reply(spi_i: bytes, spi_r: bytes, chosen: Sa, ke: Ke, nonce: bytes, extra: list[Payload]) -> bytes:
-    """The responder's answer that sets up a half-open SA."""
-    payloads = [
-        Payload(PayloadType.SA, chosen),
-        Payload(PayloadType.KE, ke),
-        Payload(PayloadType.NONCE, Nonce(nonce)),
-        *extra,
-    ]
-    return build_message(spi_i, spi_r, ExchangeType.IKE_SA_INIT, FLAG_RESPONSE, 0, payloads)
+class ReplyTemplate:
+    """The answer that sets up a half-open SA, built once for a suite: only SPIs, KE and Nonce differ.
+
+    ``extra`` follows the nonce; what is in it may not depend on the peer.
+    """
+
+    __slots__ = ("_after_ke", "_after_nonce", "_between_spis_and_ke", "_ke_octets")
+
+    def __init__(self, chosen: Sa, group: KeyExchange, extra: list[Payload]) -> None:
+        # Two places that cannot be mistaken for anything else in the message.
+        ke = b"KE".ljust(group.public_octets, b"\xff")
+        nonce = b"Nr".ljust(NONCE_OCTETS, b"\xff")
+        payloads = [
+            Payload(PayloadType.SA, chosen),
+            Payload(PayloadType.KE, Ke(group.transform_id, ke)),
+            Payload(PayloadType.NONCE, Nonce(nonce)),
+            *extra,
+        ]
+        whole = build_message(NO_SPI, NO_SPI, ExchangeType.IKE_SA_INIT, FLAG_RESPONSE, 0, payloads)
+        ke_at, nonce_at = whole.index(ke), whole.index(nonce)
+        self._ke_octets: Final = len(ke)
+        self._between_spis_and_ke: Final = whole[2 * SPI_OCTETS : ke_at]
+        self._after_ke: Final = whole[ke_at + len(ke) : nonce_at]
+        self._after_nonce: Final = whole[nonce_at + NONCE_OCTETS :]
+
+    def build(self, spi_i: bytes, spi_r: bytes, ke: bytes, nonce: bytes) -> bytes:
+        """The datagram. LocalError when a part has another length than the template."""
+        if (len(spi_i), len(spi_r), len(ke), len(nonce)) != (8, 8, self._ke_octets, NONCE_OCTETS):
+            raise LocalError("an IKE_SA_INIT reply of other lengths than its template")
+        return b"".join(
+            (spi_i, spi_r, self._between_spis_and_ke, ke, self._after_ke, nonce, self._after_nonce)
+        )
 
 
 def build_refusal(spi_i: bytes, kind: NotifyType, data: bytes = b"") -> bytes:

@@ -16,15 +16,18 @@ from gkmd.core.effect import Ask
 from gkmd.core.errors import PeerError
 from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
-from gkmd.group.model import Refused, Verdict
+from gkmd.group.model import GroupPolicy, Refused, Verdict
 from gkmd.ike.half_open import HalfOpen
 from gkmd.ike.registration_request import RegistrationRequest, error_notify, refusal_notify
 from gkmd.ike.rekey_sender import send_orders
 from gkmd.ike.render_gikev2 import acceptable, render_registration
 from gkmd.ike.sa import IkeSa
 from gkmd.ike.turn import Turn
+from wire.ikev2 import Sa
 from wire.message import Payload
 from wire.registry import ExchangeType, NotifyType
+
+_MOST_JUDGED: Final = 64
 
 
 @dataclass(slots=True)
@@ -44,13 +47,14 @@ class Waiting:
 class Registrar:
     """Asks, and turns verdicts into payloads."""
 
-    __slots__ = ("_directory", "_number", "_rng", "_waiting")
+    __slots__ = ("_directory", "_judged", "_number", "_rng", "_waiting")
 
     def __init__(self, directory: Directory, rng: Rng) -> None:
         self._directory: Final = directory
         self._rng: Final = rng
         self._number = 0
         self._waiting: dict[int, Waiting] = {}
+        self._judged: dict[tuple[int, int], tuple[Sa, GroupPolicy, bool]] = {}
 
     def ask(self, turn: Turn, waiting: Waiting) -> None:
         """Put the question to the shell; the SA remembers that it is open."""
@@ -99,13 +103,9 @@ class Registrar:
     def _admit(self, turn: Turn, ask: Ask, waiting: Waiting, verdict: Verdict, now: float) -> list[Payload]:
         if verdict.refusal is not None:
             raise Refused(verdict.refusal, verdict.detail)
-        policy, acceptable_to_member = self._directory.policy_of(ask.group_id), waiting.request.acceptable
+        policy, sag = self._directory.policy_of(ask.group_id), waiting.request.acceptable
         # RFC 9838 2.3.4: a member that cannot live with the policy is told so; nobody's keys change for it.
-        if (
-            policy is not None
-            and acceptable_to_member is not None
-            and not acceptable(acceptable_to_member, policy)
-        ):
+        if policy is not None and sag is not None and not self._acceptable(sag, policy):
             raise PeerError(
                 NotifyType.NO_PROPOSAL_CHOSEN, "the member does not support the group's algorithms"
             )
@@ -115,10 +115,20 @@ class Registrar:
         view = joined.view
         turn.tell(
             "member-joined",
-            peer=str(ask.identity),
+            peer=waiting.sa.peer_text,
             group=view.policy.name,
             receives=verdict.receives,
             sends=verdict.sends,
-            address=str(ask.address),
+            address=waiting.path.remote,
         )
         return render_registration(view, waiting.sa.gsk_w)
+
+    def _acceptable(self, sag: Sa, policy: GroupPolicy) -> bool:
+        # The codec gives the same record for the same octets; it is held here, so no other has its id.
+        key = (id(sag), id(policy))
+        known = self._judged.get(key)
+        if known is None:
+            if len(self._judged) >= _MOST_JUDGED:
+                self._judged.clear()
+            known = self._judged[key] = (sag, policy, acceptable(sag, policy))
+        return known[2]

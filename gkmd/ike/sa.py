@@ -31,9 +31,10 @@ from gkmd.core.secret import SecretBytes
 from gkmd.crypto.keymat import IkeKeys, group_wrap_key
 from gkmd.crypto.sealing import Sealer
 from gkmd.ike.window import LAST_MESSAGE_ID, Pending, Window
+from wire.chain import build_payloads
 from wire.header import Header
 from wire.ikev2 import Encrypted
-from wire.message import Payload, build_chain, build_sealed_head, parse_inner
+from wire.message import Payload, build_sealed_head, parse_inner
 from wire.registry import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType
 
 _IV: Final = Struct(">II")
@@ -59,6 +60,7 @@ class IkeSa:
         "_keys",
         "_out",
         "_packed",
+        "_peer_text",
         "_rng",
         "ask",
         "cipher",
@@ -115,6 +117,7 @@ class IkeSa:
         self._rng = rng
         self._keys = keys
         self._packed: SecretBytes | None = None
+        self._peer_text = ""
         self._key_wrap_key: SecretBytes | None = None
         aead = cipher.aead
         ours_i = Sealer(cipher, integrity, keys.ei, None if aead else keys.ai)
@@ -129,6 +132,13 @@ class IkeSa:
     @property
     def sk_pr(self) -> SecretBytes:
         return self._keys.pr
+
+    @property
+    def peer_text(self) -> str:
+        """The authenticated peer for people; "" when there is none yet."""
+        if not self._peer_text and self.peer is not None:
+            self._peer_text = str(self.peer)
+        return self._peer_text
 
     @property
     def gsk_w(self) -> SecretBytes:
@@ -151,7 +161,7 @@ class IkeSa:
             "path": str(self.path),
         }
         if self.peer is not None:
-            fields["peer"] = str(self.peer)
+            fields["peer"] = self.peer_text
         return Tell("ike-sa-state", level, fields)
 
     # --- messages ---------------------------------------------------------------------------------
@@ -192,7 +202,8 @@ class IkeSa:
         return datagram
 
     def _seal(self, exchange: int, response: int, message_id: int, payloads: Sequence[Payload]) -> bytes:
-        first, inner = build_chain(payloads)
+        # The callers give the payloads in the order of the RFC's figures (RFC 7296 2.5).
+        first, inner = build_payloads(payloads)
         flags = response | FLAG_INITIATOR if self.initiator else response
         out = self._out
         head = build_sealed_head(

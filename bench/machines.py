@@ -1,0 +1,136 @@
+"""What a registration costs the pure machines, without sockets, disk and kernel: microseconds, medians of rounds."""
+
+from __future__ import annotations
+
+import ipaddress
+import statistics
+import time
+from collections.abc import Callable
+
+from gkmd.core.address import Path
+from gkmd.core.algorithms import AES_GCM_16_256, KW_5649_256, RekeyAuth
+from gkmd.core.effect import Ask, Effect, Persist, Send
+from gkmd.core.esp import Mode
+from gkmd.core.identity import Identity, IdentityPattern
+from gkmd.core.rng import SeededRng, system_rng
+from gkmd.core.secret import SecretBytes
+from gkmd.group.directory import Directory
+from gkmd.group.model import GroupPolicy
+from gkmd.ike.credentials import Credentials
+from gkmd.ike.gikev2_gcks import Gcks
+from gkmd.ike.gikev2_member import MemberEndpoint
+from gkmd.ike.group_join import GroupJoin
+from gkmd.ike.member_settings import Server
+from gkmd.ike.proposal import IkePolicy
+
+ROUNDS = 5
+REGISTRATIONS = 400  # in a round
+NOW = 1_800_000_000.0
+SERVER = Identity.parse("fqdn:gkms.example")
+GROUP = Identity.parse("keyid:news")
+PATH = Path("10.0.0.2", 500, "10.0.0.1", 500)
+
+
+def _policy() -> GroupPolicy:
+    return GroupPolicy(
+        name="news",
+        group_id=GROUP,
+        address=ipaddress.ip_address("239.1.1.1"),
+        protocol=17,
+        port=5000,
+        rekey_address=ipaddress.ip_address("239.1.1.2"),
+        rekey_port=848,
+        rekey_source=ipaddress.ip_address("10.0.0.1"),
+        rekey_interface="",
+        rekey_ttl=16,
+        senders=(),
+        receivers=(IdentityPattern.parse("any"),),
+        mode=Mode.TRANSPORT,
+        cipher=AES_GCM_16_256,
+        integrity=None,
+        rekey_cipher=AES_GCM_16_256,
+        rekey_integrity=None,
+        key_wrap=KW_5649_256,
+        rekey_auth=RekeyAuth.SIGNATURE,
+        tek_lifetime=3600.0,
+        kek_lifetime=7200.0,
+        activation_delay=1,
+        deactivation_delay=2,
+        rekey_repeats=2,
+        rekey_interval=1.0,
+        sender_id_bits=16,
+        capacity=0,
+    )
+
+
+class _Clocked:
+    """A key server whose verbs are timed."""
+
+    def __init__(self, names: list[Identity], secret: SecretBytes) -> None:
+        directory = Directory([_policy()], system_rng, NOW)
+        credentials = Credentials(SERVER, dict.fromkeys(names, secret))
+        self.directory = directory
+        self.machine = Gcks(credentials, IkePolicy(), directory, system_rng)
+        self.seconds = 0.0
+        self.persists = 0
+        self.run(lambda: self.machine.start(NOW))
+
+    def run(self, verb: Callable[[], list[Effect]]) -> list[bytes]:
+        """The datagrams that a verb leads to, with Asks answered and Persists done at once."""
+        begin = time.process_time()
+        effects = verb()
+        out: list[bytes] = []
+        while effects:
+            more: list[Effect] = []
+            for effect in effects:
+                if isinstance(effect, Persist):
+                    self.persists += 1
+                    self.machine.done(effect, None, NOW)
+                elif isinstance(effect, Ask):
+                    more += self.machine.answer(effect, self.directory.decide(effect, NOW), NOW)
+                elif isinstance(effect, Send):
+                    out.append(effect.datagram)
+            effects = more
+        self.seconds += time.process_time() - begin
+        return out
+
+
+def _round(number: int, registrations: int) -> tuple[float, float]:
+    """Seconds that the server and the members spend on so many registrations."""
+    names = [Identity.parse(f"fqdn:rx{number}-{one}.example") for one in range(registrations)]
+    secret = SecretBytes(SeededRng("bench")(32))
+    server = _Clocked(names, secret)
+    server.seconds = 0.0
+    back = Path(PATH.remote, 500, PATH.local, 500)
+    member_seconds = 0.0
+    for name in names:
+        begin, spent = time.process_time(), server.seconds
+        join = GroupJoin("news", GROUP, receives=True, sends=False, interface="eth0")
+        member = MemberEndpoint(
+            Credentials(name, {SERVER: secret}), IkePolicy(), [Server(SERVER, PATH)], [join], system_rng
+        )
+        waiting = [e.datagram for e in member.start(NOW) if isinstance(e, Send)]
+        while waiting:
+            datagram = waiting.pop()
+            for reply in server.run(lambda d=datagram: server.machine.receive(d, back, NOW)):  # type: ignore[misc]
+                waiting += [e.datagram for e in member.receive(reply, PATH, NOW) if isinstance(e, Send)]
+        member_seconds += time.process_time() - begin - (server.seconds - spent)
+    joined = len(server.directory.members("news"))
+    if joined != registrations:
+        raise RuntimeError(f"{joined} of {registrations} members registered")
+    return server.seconds, member_seconds
+
+
+def run() -> dict[str, float]:
+    """Microseconds of one registration (PSK, Curve25519, AES-GCM) in the server and in the member."""
+    _round(0, REGISTRATIONS // 4)  # warm
+    rounds = [_round(number + 1, REGISTRATIONS) for number in range(ROUNDS)]
+    scale = 1e6 / REGISTRATIONS
+    return {
+        "server_us": round(statistics.median(server for server, _ in rounds) * scale, 1),
+        "member_us": round(statistics.median(member for _, member in rounds) * scale, 1),
+    }
+
+
+if __name__ == "__main__":
+    print(run())
