@@ -95,8 +95,8 @@ def suite(protocol: int = 1, spi: bytes = b"") -> Sa:
     )
 
 
-def gsa(rekey: bool = True) -> Gsa:
-    data = GroupSaPolicy(
+def gsa(rekey: bool = True, data: bool = True) -> Gsa:
+    tek = GroupSaPolicy(
         int(ProtocolId.ESP),
         b"\x10\x20\x30\x40",
         ipv4("192.0.2.1", "192.0.2.1"),
@@ -111,7 +111,7 @@ def gsa(rekey: bool = True) -> Gsa:
         [attribute(GroupWideAttribute.GWP_ATD, 2), attribute(GroupWideAttribute.GWP_DTD, 4)]
     )
     if not rekey:
-        return Gsa([data, wide])
+        return Gsa([tek, wide])
     kek = GroupSaPolicy(
         int(ProtocolId.GIKE_UPDATE),
         REKEY_SPI,
@@ -129,7 +129,7 @@ def gsa(rekey: bool = True) -> Gsa:
             attribute(GroupSaAttribute.GSA_INITIAL_MESSAGE_ID, b"\0\0\0\x07"),
         ],
     )
-    return Gsa([kek, data, wide])
+    return Gsa([kek, tek, wide] if data else [kek, wide])
 
 
 def kd(rekey: bool = True, member: bool = True) -> Kd:
@@ -253,7 +253,7 @@ INNER: dict[str, tuple[int, bool, list[Payload]]] = {
     "auth-response": (
         ExchangeType.GSA_AUTH,
         True,
-        [_ID_R, _CERT, _AUTH, load(P.GSA, gsa()), load(P.KD, kd()), note(N.USE_TRANSPORT_MODE)],
+        [_ID_R, _CERT, _AUTH, load(P.GSA, gsa(data=False)), load(P.KD, kd()), note(N.USE_TRANSPORT_MODE)],
     ),
     "auth-refusal": (ExchangeType.GSA_AUTH, True, [_ID_R, _AUTH, note(N.AUTHORIZATION_FAILED)]),
     "auth-failure": (ExchangeType.GSA_AUTH, True, [note(N.AUTHENTICATION_FAILED)]),
@@ -270,7 +270,7 @@ INNER: dict[str, tuple[int, bool, list[Payload]]] = {
         ExchangeType.GSA_REKEY,
         False,
         [
-            load(P.GSA, gsa()),
+            load(P.GSA, gsa(data=False)),
             load(P.KD, kd(member=False)),
             note(N.USE_TRANSPORT_MODE),
             load(P.DELETE, Delete(3, 4, [b"\x01\x02\x03\x04", b"\x01\x02\x03\x05"])),
