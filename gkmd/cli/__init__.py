@@ -1,0 +1,1 @@
+"""The command line: daemons, their control, and the making of configurations."""

@@ -10,6 +10,7 @@ from typing import Final
 from gkmd.daemon.logs import LEVELS, Log
 
 FOLLOWER_EVENTS: Final = 1000  # that a slow reader may be behind before it loses the oldest
+RECENT_EVENTS: Final = 200
 DROPPED: Final = "datagram-dropped"
 
 
@@ -43,6 +44,10 @@ class Follower:
         return taken
 
 
+def _shown(now: float, level: str, event: str, fields: Mapping[str, object]) -> dict[str, object]:
+    return {"time": round(now, 6), "level": level, "event": event, **fields}
+
+
 class Events:
     """Counts, logs and passes on what happens. ``drops`` counts dropped datagrams by reason."""
 
@@ -50,6 +55,7 @@ class Events:
         self._log = log
         self._now = now
         self._followers: list[Follower] = []
+        self._recent: deque[tuple[float, str, str, Mapping[str, object]]] = deque(maxlen=RECENT_EVENTS)
         self.counts: Counter[str] = Counter()
         self.drops: Counter[str] = Counter()
 
@@ -59,9 +65,15 @@ class Events:
         if event == DROPPED:
             self.drops[str(fields.get("reason", "unknown"))] += 1
         self._log.tell(event, level, fields)
+        if level != "debug":
+            self._recent.append((self._now(), level, event, fields))
         for follower in self._followers:
             if LEVELS[level] >= follower.level:
-                follower.put({"time": round(self._now(), 6), "level": level, "event": event, **fields})
+                follower.put(_shown(self._now(), level, event, fields))
+
+    def recent(self) -> list[dict[str, object]]:
+        """The last events, oldest first, without those of level debug."""
+        return [_shown(*one) for one in self._recent]
 
     def follow(self, level: str = "info") -> Follower:
         """A new reader, from now on; ``unfollow`` it at the end."""

@@ -83,7 +83,8 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload, reload)
-        self._server = ControlServer(self._listening, commands, self.events, self._gid)
+        everything = {**commands, "recent": Command(self.events.recent)}
+        self._server = ControlServer(self._listening, everything, self.events, self._gid)
         await self._server.start()
         self.events.tell(
             "started", "info", {"role": self.role, "version": gkmd.__version__, "pid": os.getpid()}

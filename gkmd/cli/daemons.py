@@ -1,0 +1,83 @@
+"""``gkmd server`` and ``gkmd member``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import click
+
+from gkmd.cli.failing import failing_clearly
+
+SERVER_FILE: Final = "/etc/gkmd/server.toml"
+MEMBER_FILE: Final = "/etc/gkmd/member.toml"
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+
+
+def _options(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in (
+            click.option(
+                "--keylog",
+                type=_FILE,
+                metavar="FILE",
+                help="Append every key to FILE, for debugging in a lab. Never in production.",
+            ),
+            click.option("--check", is_flag=True, help="Check the configuration and exit."),
+            click.option(
+                "-c",
+                "--config",
+                "file",
+                type=_FILE,
+                default=default,
+                show_default=True,
+                metavar="FILE",
+                help="The configuration.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+@click.command()
+@_options(SERVER_FILE)
+def server(file: Path, check: bool, keylog: Path | None) -> None:
+    """Run the key server until SIGTERM; SIGHUP reloads groups and credentials."""
+    with failing_clearly():
+        from gkmd.daemon import server_config
+
+        config = server_config.load(file)
+        if check:
+            from gkmd.core.rng import system_rng
+
+            server_config.load_master_key(config, system_rng)
+            _checked(file, config.warnings)
+            return
+        from gkmd.daemon import server as process
+
+        process.run(config, keylog)
+
+
+@click.command()
+@_options(MEMBER_FILE)
+def member(file: Path, check: bool, keylog: Path | None) -> None:
+    """Run a member until SIGTERM: it registers, installs the keys and keeps them fresh."""
+    with failing_clearly():
+        from gkmd.daemon import member_config
+
+        config = member_config.load(file)
+        if check:
+            _checked(file, config.warnings)
+            return
+        from gkmd.daemon import member as process
+
+        process.run(config, keylog)
+
+
+def _checked(file: Path, warnings: tuple[str, ...]) -> None:
+    for warning in warnings:
+        click.echo(f"{file}: warning: {warning}", err=True)
+    click.echo(f"{file}: ok")

@@ -1,0 +1,31 @@
+"""How a command fails: one clear line on stderr, an exit status, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from gkmd.core.errors import ConfigError, GkmdError
+from gkmd.daemon.logs import complain
+
+CONFIGURATION: Final = 2
+TROUBLE: Final = 1
+
+
+@contextmanager
+def failing_clearly() -> Iterator[None]:
+    """Exit 2 for a wrong configuration, 1 for any other trouble."""
+    try:
+        yield
+    except ConfigError as error:
+        complain(str(error))
+        sys.exit(CONFIGURATION)
+    except GkmdError as error:
+        complain(str(error))
+        sys.exit(TROUBLE)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        complain(f"{error.strerror or error}{where}")
+        sys.exit(TROUBLE)

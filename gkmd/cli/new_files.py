@@ -1,0 +1,82 @@
+"""A set of new files: all of them appear, or none; nothing is ever overwritten."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gkmd.core.errors import LocalError
+
+SERVICE_GROUP: Final = "gkmd"
+
+
+@dataclass(slots=True)
+class NewFiles:
+    """Files to make in ``folder``: add them, then ``write``."""
+
+    folder: Path
+    _wanted: list[tuple[str, bytes, int]] = field(default_factory=list)
+
+    def add(self, name: str, content: bytes | str, mode: int) -> None:
+        self._wanted.append((name, content.encode() if isinstance(content, str) else content, mode))
+
+    def write(self) -> list[Path]:
+        """Write everything; LocalError when one exists already or cannot be made, and then none is left.
+
+        With an account group ``gkmd`` on this host, and as root, what the group may read belongs to it.
+        """
+        for name, _, _ in self._wanted:
+            if (self.folder / name).exists():
+                raise LocalError(f"{self.folder / name} exists and is not overwritten: choose another folder")
+        made: list[Path] = []
+        created = not self.folder.exists()
+        try:
+            self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            for name, content, mode in self._wanted:
+                made.append(self._write_one(self.folder / name, content, mode))
+        except OSError as error:
+            for path in made:
+                path.unlink(missing_ok=True)
+            if created:
+                with contextlib.suppress(OSError):
+                    self.folder.rmdir()
+            raise LocalError(f"cannot write {error.filename or self.folder}: {error.strerror}") from None
+        return made
+
+    def _write_one(self, path: Path, content: bytes, mode: int) -> Path:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            gid = service_group() if mode & 0o040 else None
+            if gid is not None:
+                os.fchown(file.fileno(), -1, gid)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        return path
+
+
+def service_group() -> int | None:
+    """The group that the daemons run as, when there is one and we may give files to it."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return grp.getgrnam(SERVICE_GROUP).gr_gid
+    except KeyError:
+        return None
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file that exists. LocalError when that is not possible."""
+    try:
+        with path.open("r+b") as file:
+            content = file.read()
+            file.write((b"" if not content or content.endswith(b"\n") else b"\n") + line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise LocalError(f"cannot add to {path}: {error.strerror}") from None

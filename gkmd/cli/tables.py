@@ -1,0 +1,50 @@
+"""Tables and times for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+_UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Left-aligned columns, two spaces apart; headings in capitals."""
+    lines = [[heading.upper() for heading in headings], *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def span(seconds: float) -> str:
+    """``2h05m``, ``45s``: the two largest units."""
+    left = max(0, round(seconds))
+    for place, (size, unit) in enumerate(_UNITS):
+        if left >= size and place < len(_UNITS) - 1:
+            smaller_size, smaller = _UNITS[place + 1]
+            return f"{left // size}{unit}{left % size // smaller_size:02d}{smaller}"
+    return f"{left}s"
+
+
+def until(instant: float | None, now: float) -> str:
+    """``in 45s`` or ``45s ago``; ``-`` for never."""
+    if instant is None:
+        return "-"
+    return f"in {span(instant - now)}" if instant >= now else f"{span(now - instant)} ago"
+
+
+def cell(value: Any) -> str:
+    """What stands in a table for a value of JSON."""
+    if value is None or value in ("", []):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ",".join(cell(one) for one in value)
+    if isinstance(value, dict):
+        return " ".join(f"{key}={cell(one)}" for key, one in value.items())
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
