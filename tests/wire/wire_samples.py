@@ -148,10 +148,8 @@ def kd(rekey: bool = True, member: bool = True) -> Kd:
             MemberKeyBag(
                 [
                     attribute(MemberKeyAttribute.WRAP_KEY, build_wrapped_key(7, 3, b"w" * 8)),
-                    attribute(MemberKeyAttribute.WRAP_KEY, build_wrapped_key(3, 0, b"x" * 8)),
                     attribute(MemberKeyAttribute.AUTH_KEY, b"\x30\x2a" + bytes(10)),
                     attribute(MemberKeyAttribute.GM_SENDER_ID, b"\0\0\0\x01"),
-                    attribute(MemberKeyAttribute.GM_SENDER_ID, b"\0\0\0\x02"),
                 ]
             )
         )
