@@ -81,9 +81,7 @@ class GroupMember:
 
     @property
     def sender_ids(self) -> tuple[int, ...]:
-        """For information: the kernel chooses IVs by itself, so this member sends only on SAs of its own
-        (digest 1.7).
-        """
+        """For information: the kernel chooses IVs by itself, so this member sends on SAs of its own (ADR 3)."""
         return self._sender_ids
 
     @property
@@ -193,7 +191,7 @@ class GroupMember:
         digest = hashlib.sha256(data).digest()
         if self._rekeys.seen(digest):
             # RFC 9838 2.4.1.3: copies are the same octets. Recognised before anything else, because a copy of
-            # a message that changed the signature key would no longer verify (digest part 5).
+            # a message that changed the signature key would no longer verify.
             turn.tell("rekey-duplicate", "debug", group=self.join.name)
             return turn.effects()
         try:

@@ -83,7 +83,7 @@ def read_registration(
         policy = read_rekey_policy(content.rekey, join, registration=True)
         authentication = _authentication(policy, content.auth_keys)
         # RFC 9838 4.5.2.1: exactly one SA_KEY here. 4.5.3.1 ties the wrap keys to the IKE SA's algorithm,
-        # 4.5.4 what they will unwrap to the Rekey SA's: with a key tree the two have to be one (digest 1.4).
+        # 4.5.4 what they will unwrap to the Rekey SA's: with a key tree the two have to be one.
         if content.wrap_keys and policy.key_wrap != key_wrap:
             raise refused("a key tree with two key wrap algorithms")
         opened = _rekey_key(content, policy, gsk_w, (), several=False)
@@ -189,7 +189,7 @@ def _data_policies(content: Content, join: GroupJoin, *, multicast_rekey: bool) 
     policies = [read_data_policy(p, join, multicast_rekey=multicast_rekey) for p in content.data]
     for policy in policies:
         # RFC 6054 needs Sender-IDs in the IV, and Linux chooses IVs by itself: a counter mode SA that this
-        # member shares with other senders cannot be used safely (digest 1.7).
+        # member shares with other senders cannot be used safely (ADR 3).
         if join.sends and policy.cipher.aead and (policy.shared or policy.source is None):
             raise refused(f"{policy.cipher.name} on an SA that senders share")
     return policies
@@ -206,8 +206,7 @@ def _check_update(content: Content, policies: list[DataPolicy], known: Known, jo
 
 
 def _unchanged(policy: RekeyPolicy, known: Known) -> RekeyPolicy:
-    # What a key path was wrapped under would not unwrap under another algorithm (RFC 9838 4.5.3.1, digest
-    # 1.4).
+    # What a key path was wrapped under would not unwrap under another algorithm (RFC 9838 4.5.3.1).
     if known.key_wrap is not None and policy.key_wrap != known.key_wrap:
         raise refused("a rekey changes the key wrap algorithm")
     return policy
@@ -303,7 +302,7 @@ def _public_key(auth_keys: tuple[bytes, ...], algorithm: bytes) -> bytes:
         raise refused(f"{len(auth_keys)} signature keys")
     try:
         # RFC 9838 4.5.3.2 wants the two identifiers to match; for most algorithms they cannot be equal octet
-        # by octet, so what is asked is that the key can make such signatures (digest 1.5).
+        # by octet, so what is asked is that the key can make such signatures (ADR 8).
         check_public_key(auth_keys[0], algorithm)
     except CryptoError as error:
         raise refused(str(error)) from None

@@ -67,7 +67,7 @@ def take_apart(payloads: Sequence[Payload]) -> Content | None:
             elif attribute.type == MemberKeyAttribute.AUTH_KEY:
                 auth_keys.append(attribute.value)
             elif attribute.type == MemberKeyAttribute.GM_SENDER_ID:
-                # RFC 9838 gives no length: any is taken, as a number (digest 1.7).
+                # RFC 9838 gives no length: any is taken, as a number (ADR 8).
                 sender_ids.append(int.from_bytes(attribute.value, "big"))
     policies = [*rekey, *data]
     names = {(policy.protocol, policy.spi) for policy in policies}

@@ -148,7 +148,7 @@ def exceeds_mtu(datagram: bytes, version: int) -> bool:
 
 def _head(spi: bytes, message_id: int, inner_first: int, sealed_octets: int) -> bytes:
     # The flags of a message of a Rekey SA are "as in RFC 7296", where nobody is the initiator of one: the key
-    # server, which alone sends, sets the I bit (digest 1.5).
+    # server, which alone sends, sets the I bit (ADR 8).
     return build_sealed_head(
         spi[:8], spi[8:], ExchangeType.GSA_REKEY, FLAG_INITIATOR, message_id, inner_first, sealed_octets
     )

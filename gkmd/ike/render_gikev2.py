@@ -98,7 +98,7 @@ def render_rekey(order: RekeyOrder) -> list[Payload]:
         policies.append(_group_wide(policy, None))
         bags += [_key_bag(ProtocolId.ESP, spi_octets(sa.spi), gsk_w, sa.key) for sa in order.data_sas]
         if new is not None and new.signing_key != order.under.signing_key:
-            # RFC 9838 table 9 note 4. That a member key bag may carry it here: digest 1.6.
+            # RFC 9838 table 9 note 4. That a member key bag may carry it here: ADR 8.
             bags.append(MemberKeyBag(_auth_key(new)))
         payloads = [*_policy_payloads(policies, bags), *_mode_notify(policy, esp=bool(order.data_sas))]
     if order.deleted_spis:

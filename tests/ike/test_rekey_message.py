@@ -196,7 +196,7 @@ def test_what_is_written_by_hand_we_take(joined: tuple[Server, GroupMember], how
     ids=["method", "ecdsa", "ed448", "none", "too-long"],
 )
 def test_algorithm_substitution(joined: tuple[Server, GroupMember], auth_head: bytes) -> None:
-    """Digest 2.12 number 6: a true signature of the true key under another name."""
+    """A true signature of the true key under another name."""
     server, receiver = joined
     assert server.signing_key is not None
     datagram, _ = a_rekey_by_hand(server, seed=server.signing_key.reveal(), auth_head=auth_head)
@@ -276,7 +276,7 @@ def test_orders_that_cannot_be_sealed() -> None:
 
 
 def test_another_signer_who_knows_the_rekey_sa() -> None:
-    """Digest 2.12 number 4: members have the keys to seal, only the key server has the one to sign."""
+    """Members have the keys to seal, only the key server has the one to sign."""
     server = Server()
     order = server.order(T0, close=True)
     forged = replace(order, under=replace(order.under, signing_key=SecretBytes(b"\x55" * 32)))
@@ -285,7 +285,7 @@ def test_another_signer_who_knows_the_rekey_sa() -> None:
 
 
 def test_auth_present_under_implicit_and_absent_under_signatures() -> None:
-    """Digest 2.12 number 5."""
+    """RFC 9838 2.4.1: the signature has to be there, and must not."""
     signed, implicit = Server(POLICY), Server(IMPLICIT)
     order = signed.order(T0, close=True)
     with pytest.raises(CryptoError, match="no signature"):
@@ -311,7 +311,7 @@ def test_other_exchanges_responses_fragments_and_strangers() -> None:
 
 
 def test_no_octet_can_be_changed_cut_off_or_added() -> None:
-    """Digest 2.12 number 3, of the message: the header, too, is under ICV and signature."""
+    """Of the message; the header, too, is under ICV and signature."""
     for policy in (POLICY, CBC_REKEY, IMPLICIT):
         server = Server(policy)
         datagram = seal_rekey(server.order(T0, (server.new_tek(T0),)), server.rng)
