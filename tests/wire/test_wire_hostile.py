@@ -9,9 +9,9 @@ import time
 import pytest
 from wire_samples import SPI_I, SPI_R, clear_octets, inner_octets, ipv4, note
 
-from wire.chain import MAX_PAYLOADS, Payload
+from wire.chain import MAX_PAYLOADS, MAX_REMEMBERED, MAX_REMEMBERED_OCTETS, Payload
 from wire.errors import WireError
-from wire.ikev2 import Delete, Encrypted, Id, Ke, Nonce, Notify, Unknown
+from wire.ikev2 import Delete, Encrypted, Id, Ke, Nonce, Notify, Proposal, Sa, Transform, Unknown
 from wire.message import build_chain, build_message, parse_inner, parse_untrusted, peek_untrusted
 from wire.registry import ExchangeType, PayloadType
 
@@ -266,3 +266,24 @@ def test_records_hold_what_they_are_given() -> None:
     assert Notify(0, b"", 16384).data == b""
     assert Ke(31, b"x") != Id(31, b"x")
     assert ipv4("0.0.0.0", "255.255.255.255").end == b"\xff" * 4
+
+
+def test_remembered_proposals_are_those_of_the_same_octets_and_few() -> None:
+    """``chain`` parses the SA of many equal requests once; a stranger cannot make it hold much."""
+
+    def parsed(mark: int, transforms: int = 1) -> object:
+        body = Sa([Proposal(1, 1, b"", [Transform(1, mark)] * transforms)])
+        _, octets = build_chain([Payload(33, body)])
+        payload = parse_inner(ExchangeType.IKE_AUTH, False, 33, octets)[0]
+        assert payload.body == body
+        return payload.body
+
+    first = parsed(0)
+    assert parsed(0) is first
+    for mark in range(1, MAX_REMEMBERED + 1):
+        parsed(mark)
+    assert parsed(0) is not first
+    # 8 octets of proposal and 8 of each transform: one that is just too long to be kept.
+    many = MAX_REMEMBERED_OCTETS // 8
+    assert parsed(1, many) is not parsed(1, many)
+    assert parsed(1, many - 1) is parsed(1, many - 1)
