@@ -62,7 +62,7 @@ def read_credentials(section: Section, own: Identity, warnings: list[str]) -> Cr
         if certificate_key(chain[0]) != signing_key.spki_der:
             raise section.wrong("certificate", f"{certificate_file} does not belong to the key {key_file}")
         if own not in certificate_identities(chain[0]):
-            names = ", ".join(sorted(map(str, certificate_identities(chain[0])))) or "nobody"
+            names = ", ".join(sorted(map(str, certificate_identities(chain[0])), reverse=True)) or "nobody"
             raise section.wrong(
                 "certificate",
                 f"{certificate_file} is for {names}, expected our identity {own} among them",

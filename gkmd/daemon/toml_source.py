@@ -39,7 +39,10 @@ class TomlSource:
             self.data: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             found = re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", str(error))
-            line, what = (found[2], f"{found[1]}, column {found[3]}") if found else ("1", str(error))
+            if found:
+                line, what = int(found[2]), f"{found[1]}, column {found[3]}"
+            else:  # "at end of document"
+                line, what = len(text.splitlines()) or 1, str(error)
             raise ConfigError(f"{file}:{line}: not TOML: {what}") from None
         self._lines = _Walk(text).lines
 
@@ -128,8 +131,11 @@ class _Walk:
         path: KeyPath = ()
         for place, part in enumerate(parts):
             path = (*path, part)
-            if path in self._arrays and place < len(parts) - 1:
-                path = (*path, self._arrays[path])
+            if place < len(parts) - 1:
+                # [a.b] also makes a table a.
+                self.lines.setdefault(path, self._line())
+                if path in self._arrays:
+                    path = (*path, self._arrays[path])
         return path
 
     def _pair(self, table: KeyPath, line: int) -> None:
