@@ -243,8 +243,11 @@ class World:
         self.disk_full = False
         self.fate = fate
         self.hosts: dict[int, Host] = {}
+        self._by_address: dict[str, int] = {}
         self._queue: list[tuple[float, int, Datagram]] = []
         self._order = itertools.count()
+        self._armed: dict[int, float] = {}
+        self._alarms: list[tuple[float, int]] = []
         self._generation = 0
         self.boot()
         for number in range(members):
@@ -275,7 +278,7 @@ class World:
                 case _ if failed:
                     continue
                 case Send(datagram, path):
-                    number = next((n for n, h in self.hosts.items() if h.path.local == path.remote), -1)
+                    number = self._by_address.get(path.remote, -1)
                     self.put(Datagram(datagram, False, number, turned(path)))
                 case SendMulticast(datagram, address, port):
                     path = Path(str(address), port, SERVER_ADDRESS, 848)
@@ -332,6 +335,7 @@ class World:
         )
         host = Host(number, identity, endpoint, path)
         self.hosts[number] = host
+        self._by_address[path.local] = number
         if start:
             self.do_member(host, endpoint.start(self.now))
         return host
@@ -367,35 +371,51 @@ class World:
             host = self.hosts[datagram.member]
             self.to_member(host, datagram.data, datagram.path)
 
+    def _rearm(self, host: Host) -> None:
+        at = host.endpoint.deadline()
+        if self._armed.get(host.number) != at:
+            if at is None:
+                del self._armed[host.number]
+            else:
+                self._armed[host.number] = at
+                heapq.heappush(self._alarms, (at, host.number))
+
+    def _alarm(self) -> tuple[float, int] | None:
+        """The member whose time comes first."""
+        alarms = self._alarms
+        while alarms and (self._armed.get(alarms[0][1]) != alarms[0][0] or alarms[0][1] not in self.hosts):
+            heapq.heappop(alarms)
+        return alarms[0] if alarms else None
+
     def run(self, until: float = 10.0, done: Callable[[], bool] | None = None) -> None:
-        """Let ``until`` seconds pass, or less when ``done``."""
+        """Let ``until`` seconds pass, or less when ``done`` (asked after every instant)."""
         end = self.now + until
+        for host in self.hosts.values():
+            self._rearm(host)
         while not (done is not None and done()):
-            times: list[float] = [self._queue[0][0]] if self._queue else []
-            timers: list[tuple[float, Host | None]] = []
-            deadline = self.server.deadline()
-            if deadline is not None:
-                timers.append((deadline, None))
-            timers += [
-                (at, host) for host in self.hosts.values() if (at := host.endpoint.deadline()) is not None
-            ]
-            times += [at for at, _ in timers]
+            alarm, deadline = self._alarm(), self.server.deadline()
+            times = [self._queue[0][0]] if self._queue else []
+            times += [alarm[0]] if alarm else []
+            times += [deadline] if deadline is not None else []
             soonest = max(self.now, min(times, default=end))
             if soonest > end or not times:
-                break
+                self.now = end
+                return
             self.now = soonest
-            if self._queue and self._queue[0][0] <= self.now:
-                self.deliver(heapq.heappop(self._queue)[2])
-                continue
-            for at, host in timers:
-                if at <= self.now:
-                    if host is None:
-                        self.do(self.server.tick(self.now))
-                    else:
-                        self.do_member(host, host.endpoint.tick(self.now))
-        else:
-            return
-        self.now = end
+            while self._queue and self._queue[0][0] <= self.now:
+                datagram = heapq.heappop(self._queue)[2]
+                self.deliver(datagram)
+                if datagram.member in self.hosts and not datagram.to_server:
+                    self._rearm(self.hosts[datagram.member])
+            if deadline is not None and deadline <= self.now:
+                self.do(self.server.tick(self.now))
+            alarm = self._alarm()
+            if alarm is not None and alarm[0] <= self.now:
+                host = self.hosts[alarm[1]]
+                heapq.heappop(self._alarms)
+                del self._armed[host.number]
+                self.do_member(host, host.endpoint.tick(self.now))
+                self._rearm(host)
 
     # --- questions --------------------------------------------------------------------------------
 
