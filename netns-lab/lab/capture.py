@@ -23,8 +23,11 @@ class Capture:
         self.dropped = -1
         self.complete = False
         self._network = network
-        words = ["tcpdump", "-i", host.interface, "-n", "-U", "-B", "8192", "-s", "0", "-Z", "root"]
-        self.process: Process = host.start("tcpdump", [*words, "-w", str(self.path), *filter_words.split()])
+        words = ["-i", host.interface, "-n", "-U", "-B", "8192", "-s", "0", "-Z", "root", "-w", "-"]
+        # The shell opens the file: tcpdump would give it away, which an ordinary user's guest may not, and
+        # an AppArmor profile may forbid it the folder.
+        shell = ["sh", "-c", 'exec tcpdump "$@" > "$0"', str(self.path)]
+        self.process: Process = host.start("tcpdump", [*shell, *words, *filter_words.split()])
         self.process.wait_log("listening on")
 
     def stop(self) -> None:
