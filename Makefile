@@ -45,8 +45,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "venv: $(PYTHON) is older than Python 3.11; name another one: make PYTHON=..."; exit 1; }
 	@scripts/system venv
-	@echo "venv: making $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@if $(VENV)/bin/python -m pip --version > /dev/null 2>&1; then echo "venv: bringing $(VENV) up to date"; \
+	else echo "venv: making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear $(VENV); fi
 	@echo "venv: installing the requirements of requirements.lock, checked by their hashes"
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	@echo "venv: installing gkmd itself, editable"
