@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import time
 from pathlib import Path
@@ -109,6 +110,16 @@ def test_every_scenario_is_described() -> None:
         for part in ("----+", "## Steps", "## Verdicts"):
             assert part in readme, f"{entry.name}: README.md lacks {part}"
         assert not entry.title.startswith(entry.name), f"{entry.name}: scenario.py has no docstring"
+
+
+def test_the_example_of_the_readme_is_a_scenario(tmp_path: Path) -> None:
+    example = re.search(r"```python\n(.*?)```", (LAB / "README.md").read_text(), re.DOTALL)
+    assert example
+    (tmp_path / "91-alone").mkdir()
+    (tmp_path / "91-alone" / "scenario.py").write_text(example.group(1))
+    (entry,) = catalogue.read(tmp_path)
+    assert (entry.title.partition(":")[0], entry.seconds) == ("Alone", 60)
+    assert callable(entry.load())
 
 
 def test_the_lab_stands_beside_gkmd() -> None:
