@@ -249,8 +249,8 @@ class Group:
     def tick(self, now: float) -> tuple[Duty, ...]:
         """What is due: copies of earlier rekeys first, for members take rekeys in their order only."""
         keys = self.keys
+        changes = (*self.flush(), PutGroup(keys.record)) if keys.repeat_due(now) else ()
         copies = keys.repeat(now)
-        changes = self.flush() if copies else ()
         duties: list[Duty] = [
             Repeat(self._former.get(copy.under, self.policy), copy.datagram, changes) for copy in copies
         ]

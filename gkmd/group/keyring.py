@@ -127,6 +127,7 @@ class Keyring:
             closed=False,
             terms=terms(self.policy),
         )
+        self.prune(now)
 
     def reopen(self) -> None:
         """A group that had ended is wanted again; ``begin`` follows when it is time."""
@@ -159,13 +160,12 @@ class Keyring:
             for p in record.pending
             if p.under in alive
         )
-        data = record.data_sas
-        if pending:
-            again = now + self.policy.deactivation_delay
-            data = tuple(
-                sa if sa.removed_at is None else replace(sa, removed_at=max(sa.removed_at, again))
-                for sa in data
-            )
+        again = {spi for p in pending for spi in p.deleted_spis}
+        removal = now + self.policy.deactivation_delay
+        data = tuple(
+            replace(sa, removed_at=removal) if sa.spi in again and sa.removed_at is not None else sa
+            for sa in record.data_sas
+        )
         self.record = replace(record, pending=pending, data_sas=data)
         self.prune(now)
 
@@ -313,8 +313,14 @@ class Keyring:
         )
         self._change(pending=(*kept, new))
 
+    def repeat_due(self, now: float) -> bool:
+        return any(p.repeats_left and p.next_at <= now for p in self.record.pending)
+
     def repeat(self, now: float) -> tuple[PendingRekey, ...]:
-        """The rekeys whose next copy is due; counted as sent."""
+        """The rekeys whose next copy is due; counted as sent.
+
+        The journal hears of that with the next change only: after a crash one copy too many is harmless.
+        """
         due: list[PendingRekey] = []
         kept: list[PendingRekey] = []
         for pending in self.record.pending:
@@ -328,7 +334,8 @@ class Keyring:
                 next_at = max(pending.next_at + interval, now + interval / 2)
                 kept.append(replace(pending, repeats_left=pending.repeats_left - 1, next_at=next_at))
         if due:
-            self._change(pending=tuple(kept))
+            self.record = replace(self.record, pending=tuple(kept))
+            self._next_gone = 0.0
         return tuple(due)
 
 

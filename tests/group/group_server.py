@@ -98,10 +98,12 @@ class Server:
         self.copies: dict[bytes, int] = {}
         self.sender_ids: list[tuple[str, int]] = []
         self.die_in: float = float("inf")
+        self.clock = now
         self.start(now)
 
     def start(self, now: float) -> None:
         """Begin, or begin again after a death, with what the journal holds."""
+        self.clock = now
         self.directory = Directory(self.policies, self.rng, now, self.journal.load(), conceal=self.conceal)
         self._persist(self.directory.start_changes())
 
@@ -117,6 +119,7 @@ class Server:
         address: str = "10.0.0.1",
     ) -> GroupView:
         ask = ask_for(name, policy, sends=sends, ids=ids, address=address)
+        self.clock = now
         joined = self.directory.join(
             ask, self.directory.decide(ask, now), spi or name.encode().ljust(8, b"\0")[:8], now
         )
@@ -146,6 +149,7 @@ class Server:
         return left
 
     def tick(self, now: float) -> tuple[Duty, ...]:
+        self.clock = now
         duties = self.directory.tick(now)
         for duty in duties:
             if isinstance(duty, Repeat):
@@ -159,7 +163,7 @@ class Server:
         """Tick at every deadline up to a time."""
         duties: list[Duty] = []
         while (deadline := self.directory.deadline()) is not None and deadline + late <= until:
-            duties += self.tick(deadline + late)
+            duties += self.tick(max(deadline + late, self.clock))
         return duties
 
     def _carry_out(self, changes: tuple[Change, ...], orders: Sequence[RekeyOrder], now: float) -> None:
