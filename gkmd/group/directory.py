@@ -203,7 +203,7 @@ class Directory:
                 found = self._groups[policy.name] = Group(policy, self._material, self._registrations)
                 found.wake(now)
                 changes += found.flush()
-            elif found.policy != policy:
+            elif found.policy != policy or found.keys.record.closed:
                 left = found.adopt(policy, now)
                 changes, orders = changes + left.changes, orders + left.orders
             self._by_id[policy.group_id] = found
