@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -51,10 +52,8 @@ class ControlClient:
     def request(self, command: str, **arguments: str) -> Any:
         """The result of a command; LocalError with the daemon's words when it refuses."""
         line = json.dumps({"id": 1, "command": command, **arguments}).encode() + b"\n"
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it may have said why before it hung up
             self._socket.sendall(line)
-        except OSError as error:
-            raise LocalError(f"gkmd went away: {error.strerror}") from None
         reply = self._read()
         if not reply.get("ok"):
             raise LocalError(str(reply.get("error", "gkmd gave no reason")))

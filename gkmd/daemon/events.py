@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gkmd.daemon.logs import LEVELS, Log
+from gkmd.daemon.logs import LEVELS, Log, plain_fields
 
 FOLLOWER_EVENTS: Final = 1000  # that a slow reader may be behind before it loses the oldest
 RECENT_EVENTS: Final = 200
@@ -45,7 +45,7 @@ class Follower:
 
 
 def _shown(now: float, level: str, event: str, fields: Mapping[str, object]) -> dict[str, object]:
-    return {"time": round(now, 6), "level": level, "event": event, **fields}
+    return {"time": round(now, 6), "level": level, "event": event, **plain_fields(fields)}
 
 
 class Events:

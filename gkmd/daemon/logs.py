@@ -24,15 +24,30 @@ FORMATS: Final = ("auto", "text", "json")
 FLUSH_SECONDS: Final = 0.05
 _FLUSH_LINES: Final = 256
 _SPI_OCTETS: Final = 16
+_CARRIED: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def plain(value: object) -> object:
-    """What JSON cannot carry by itself, as text: identities, addresses, paths, SPIs."""
+    """What JSON cannot carry by itself, as text: identities, addresses, paths, SPIs; lists item by item."""
+    kind = type(value)
+    if kind in _CARRIED:
+        return value
     if isinstance(value, bytes | bytearray):
         return value.hex() if len(value) <= _SPI_OCTETS else f"{len(value)} octets"
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
     if isinstance(value, frozenset | set):
-        return sorted(value, key=str)
+        return sorted(str(plain(one)) for one in value)
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
     return str(value)
+
+
+def plain_fields(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """The fields as ``plain`` shows them; the encoder alone would open every dataclass."""
+    if _CARRIED.issuperset(map(type, fields.values())):
+        return fields
+    return {key: plain(value) for key, value in fields.items()}
 
 
 _json = msgspec.json.Encoder(enc_hook=plain)
@@ -40,7 +55,9 @@ _json = msgspec.json.Encoder(enc_hook=plain)
 
 def render_json(now: float, level: str, event: str, fields: Mapping[str, object]) -> bytes:
     """One line of JSON: time (Unix seconds), level, event, then the fields."""
-    return _json.encode({"time": round(now, 6), "level": level, "event": event, **fields}) + b"\n"
+    return (
+        _json.encode({"time": round(now, 6), "level": level, "event": event, **plain_fields(fields)}) + b"\n"
+    )
 
 
 def _text_value(value: object) -> str:

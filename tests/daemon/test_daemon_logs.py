@@ -1,0 +1,189 @@
+"""Log lines, events and key logs: what they say, and what they must not."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gkmd.core.address import Path as UdpPath
+from gkmd.core.algorithms import AES_CBC_256, AES_GCM_16_256, HMAC_SHA2_256_128
+from gkmd.core.errors import LocalError
+from gkmd.core.esp import Direction, EspSa, Mode
+from gkmd.core.identity import Identity
+from gkmd.core.secret import SecretBytes
+from gkmd.daemon.clock import SteadyClock
+from gkmd.daemon.events import Events
+from gkmd.daemon.keylog import KeyLog
+from gkmd.daemon.logs import FLUSH_SECONDS, Log, render_json, render_text
+
+FIELDS: dict[str, object] = {
+    "identity": Identity.parse("fqdn:rx1.example"),
+    "address": ipaddress.ip_address("10.0.0.1"),
+    "path": UdpPath("a", 1, "10.0.0.1", 848),
+    "spi": bytes(range(8)),
+    "key": SecretBytes(b"0123456789abcdef"),
+    "long": b"0123456789abcdefg",
+    "count": 3,
+    "share": 0.5,
+    "groups": ["a", "b"],
+    "empty": "",
+    "text": "with space",
+}
+
+
+def test_json_lines() -> None:
+    line = json.loads(render_json(12.3456789, "info", "member-joined", FIELDS))
+    assert line == {
+        "time": 12.345679,
+        "level": "info",
+        "event": "member-joined",
+        "identity": "fqdn:rx1.example",
+        "address": "10.0.0.1",
+        "path": "10.0.0.1#848",
+        "spi": "0001020304050607",
+        "key": "<secret: 16 octets>",
+        "long": "17 octets",
+        "count": 3,
+        "share": 0.5,
+        "groups": ["a", "b"],
+        "empty": "",
+        "text": "with space",
+    }
+
+
+def test_text_lines() -> None:
+    line = render_text(12.5, "info", "member-joined", FIELDS).decode()
+    assert line.endswith(
+        ".500 info    member-joined identity=fqdn:rx1.example address=10.0.0.1 path=10.0.0.1#848"
+        " spi=0001020304050607 key='<secret: 16 octets>' long='17 octets' count=3 share=0.500 groups=a,b"
+        " empty='' text='with space'\n"
+    )
+
+
+@pytest.mark.parametrize("render", [render_json, render_text])
+def test_a_peers_name_cannot_forge_a_line(render: Callable[..., bytes]) -> None:
+    nasty = "x\n{}\x1b[31m"
+    line = render(1.0, "info", "joined", {"identity": nasty})
+    assert line.count(b"\n") == 1
+    assert b"\x1b" not in line
+
+
+def pipe() -> tuple[int, int]:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    return reading, writing
+
+
+def test_lines_are_batched_and_warnings_are_not() -> None:
+    reading, writing = pipe()
+    log = Log(lambda: 1.0, "info", "json", writing)
+    waiting: list[Callable[[], None]] = []
+
+    def later(delay: float, flush: Callable[[], None]) -> None:
+        assert delay == FLUSH_SECONDS
+        waiting.append(flush)
+
+    log.tell("before", "info", {})
+    assert b"before" in os.read(reading, 1000)
+    log.batch(later)
+    log.tell("one", "info", {})
+    log.tell("two", "info", {})
+    log.tell("hidden", "debug", {})
+    assert len(waiting) == 1
+    with pytest.raises(BlockingIOError):
+        os.read(reading, 1000)
+    waiting.pop()()
+    assert [json.loads(line)["event"] for line in os.read(reading, 1000).splitlines()] == ["one", "two"]
+    log.tell("three", "info", {})
+    log.tell("loud", "warning", {})
+    assert len(os.read(reading, 1000).splitlines()) == 2
+    for _ in range(300):
+        log.tell("many", "info", {})
+    assert len(os.read(reading, 60_000).splitlines()) == 256
+    log.batch(None)
+    assert len(os.read(reading, 60_000).splitlines()) == 44
+    os.close(reading)
+    log.tell("nobody", "warning", {})  # a closed pipe stops nothing
+    os.close(writing)
+
+
+def test_structlog_loggers_end_in_the_same_stream() -> None:
+    reading, writing = pipe()
+    log = Log(lambda: 2.0, "info", "json", writing)
+    logger = log.logger(part="kernel")
+    logger.info("hello", number=1)
+    logger.debug("hidden")
+    assert json.loads(os.read(reading, 1000)) == {
+        "time": 2.0,
+        "level": "info",
+        "event": "hello",
+        "part": "kernel",
+        "number": 1,
+    }
+    log.configure("debug", "text")
+    logger.debug("shown")
+    assert b"debug   shown part=kernel" in os.read(reading, 1000)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_drops_are_counted_by_reason_even_when_nobody_logs_them() -> None:
+    events = Events(Log(lambda: 1.0, "error"), lambda: 1.0)
+    for reason in ("truncated", "truncated", "length"):
+        events.tell("datagram-dropped", "debug", {"reason": reason})
+    events.tell("datagram-dropped", "debug", {})
+    assert events.drops == {"truncated": 2, "length": 1, "unknown": 1}
+    assert events.recent() == []
+    events.tell("started", "info", {"a": 1})
+    assert events.recent() == [{"time": 1.0, "level": "info", "event": "started", "a": 1}]
+
+
+def sa(source: str | None, cbc: bool = False) -> EspSa:
+    cipher, integrity = (AES_CBC_256, HMAC_SHA2_256_128) if cbc else (AES_GCM_16_256, None)
+    octets = cipher.key_octets + (integrity.key_octets if integrity else 0)
+    return EspSa(
+        group="news",
+        spi=0xABC if cbc else 0x100,
+        source=ipaddress.ip_address(source) if source else None,
+        destination=ipaddress.ip_address("239.10.0.1"),
+        mode=Mode.TRANSPORT,
+        direction=Direction.IN,
+        cipher=cipher,
+        integrity=integrity,
+        key=SecretBytes(bytes(range(octets))),
+        reqid=1,
+        replay_window=64,
+        lifetime=60,
+    )
+
+
+def test_the_key_log_has_a_line_for_every_sa(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    keys = KeyLog(path)
+    keys.esp(sa("10.0.0.1"))
+    keys.esp(sa("10.0.0.1"))
+    keys.esp(sa(None, cbc=True))
+    keys.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text().splitlines() == [
+        f"esp 00000100 10.0.0.1 239.10.0.1 aes-gcm-16-256 - {bytes(range(36)).hex()}",
+        f"esp 00000abc any 239.10.0.1 aes-cbc-256 hmac-sha2-256-128 {bytes(range(64)).hex()}",
+    ]
+    with pytest.raises(LocalError, match="cannot open the key log"):
+        KeyLog(tmp_path / "none" / "keys")
+
+
+def test_the_clock_does_not_jump() -> None:
+    times = {"wall": 1000.0, "monotonic": 50.0}
+    clock = SteadyClock(lambda: times["wall"], lambda: times["monotonic"])
+    assert clock.now() == 1000.0
+    times["wall"] = 5.0  # somebody sets the wall clock
+    times["monotonic"] = 51.5
+    assert clock.now() == 1001.5
+    assert clock.monotonic_at(1002.0) == 52.0
