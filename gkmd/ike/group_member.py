@@ -17,7 +17,6 @@ from dataclasses import replace
 from gkmd.core.address import IpAddress
 from gkmd.core.effect import Effect
 from gkmd.core.errors import CryptoError, PeerError
-from gkmd.core.esp import Direction
 from gkmd.core.rng import Rng
 from gkmd.core.secret import SecretBytes
 from gkmd.ike.grant import Delays, Grant, RekeyAuthentication, Update
@@ -81,7 +80,7 @@ class GroupMember:
 
     @property
     def sender_ids(self) -> tuple[int, ...]:
-        """For information: the kernel chooses IVs by itself, so this member sends on SAs of its own (ADR 3)."""
+        """For information: the kernel chooses IVs by itself, so a sender has an SA of its own (ADR 3)."""
         return self._sender_ids
 
     @property
@@ -403,5 +402,4 @@ class GroupMember:
         return [
             (h.grant.destination, 0, h.grant.source if source_specific(h.grant.destination) else None)
             for h in self._data.held
-            if h.sa.direction is Direction.IN or h.grant.shared
         ]
