@@ -426,16 +426,14 @@ class MemberEndpoint:
         """
         over = sa.spi_i + sa.spi_r
         here = [e for e in self._enrolments.values() if e.member.registered and e.over == over]
-        for enrolment in (
-            *(e for e in here if e.member.concerned(payloads)),
-            *(here if len(here) == 1 else ()),
-        ):
-            try:
-                turn.extend(enrolment.member.inband(payloads, sa.gsk_w, now))
-            except PeerError as error:
-                turn.tell("rekey-refused", "warning", group=enrolment.member.join.name, reason=str(error))
-                return [error_notify(NotifyType.NO_PROPOSAL_CHOSEN)], ""
-            return [], ""
+        try:
+            named = [e for e in here if e.member.concerned(payloads)] or (here if len(here) == 1 else [])
+            if named:
+                turn.extend(named[0].member.inband(payloads, sa.gsk_w, now))
+                return [], ""
+        except PeerError as error:
+            turn.tell("rekey-refused", "warning", server=sa.peer_text, reason=str(error))
+            return [error_notify(NotifyType.NO_PROPOSAL_CHOSEN)], ""
         # A Delete of what is gone already is no error; keys for nobody are.
         if first(payloads, PayloadType.GSA) is None:
             return [], ""
