@@ -10,6 +10,7 @@ Exit status: 0 when every verdict is good, 1 when not, 2 for wrong usage or when
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import sys
 from pathlib import Path
@@ -73,6 +74,9 @@ def main() -> int:
         print("Running on this kernel: it has ESP, and we are root.", flush=True)
     else:
         print(f"Running in User-Mode Linux guests: {not_native or 'as asked'}.", flush=True)
+    # Every host of a scenario starts its own Python, on a guest's read-only disk: compile once, here.
+    for package in ("gkmd", "wire", "netns-lab/lab"):
+        compileall.compile_dir(place.REPO / package, quiet=2)
     cores = place.cores()
     jobs = 1 if native else min(options.jobs or 2, len(cores), len(chosen))
     runner = Runner(chosen, options.artefacts.resolve(), native, cores[:jobs], options.keep)
