@@ -19,8 +19,9 @@ def scenario(lab: Lab) -> None:
     server = KeyServer(lab, net["gcks"])
     server.configure(
         [
-            group("own", OWN, SENDERS, hosts),
-            group("shared", SHARED, SENDERS, hosts, cipher="aes-cbc-256", integrity="hmac-sha2-256-128"),
+            # Rekeys on an address of their own: a host that only sends then gets no data of others.
+            group("own", OWN, SENDERS, hosts, rekey_address="239.77.6.101"),
+            group("shared", SHARED, SENDERS, hosts, rekey_address="239.77.6.102", cipher="aes-cbc-256"),
         ],
         hosts=hosts,
     )
