@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import compileall
+import fcntl
 import json
 import sys
 from pathlib import Path
+from typing import IO
 
 from lab import catalogue, place
 from lab.runner import Runner
@@ -41,6 +43,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write what came of each scenario to this file")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # we are inside: just do it
     return parser.parse_args()
+
+
+def lock(artefacts: Path, name: str) -> IO[str]:
+    """Two runs of one scenario must not write the same artefacts. BlockingIOError when another one does."""
+    artefacts.mkdir(parents=True, exist_ok=True)
+    path = artefacts / f".{name}.lock"
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise BlockingIOError(error.errno, error.strerror, str(path)) from None
+    return file
 
 
 def main() -> int:
@@ -79,8 +94,17 @@ def main() -> int:
         compileall.compile_dir(place.REPO / package, quiet=2)
     cores = place.cores()
     jobs = 1 if native else min(options.jobs or 2, len(cores), len(chosen))
+    try:
+        locks = [lock(options.artefacts, entry.name) for entry in chosen]
+    except BlockingIOError as error:
+        print(
+            f"netns-lab/run: {error.filename} is locked: it runs elsewhere; wait, or choose --artefacts DIR"
+        )
+        return 2
     runner = Runner(chosen, options.artefacts.resolve(), native, cores[:jobs], options.keep)
     status = runner.run()
+    for file in locks:
+        file.close()
     if options.json:
         options.json.write_text(json.dumps(runner.report(), indent=1))
     return status

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from lab import catalogue, place
+from lab.__main__ import lock
 from lab.processes import Process
 from lab.verdicts import Verdicts, table, words
 from lab.waits import NotSeen, wait_for
@@ -99,6 +100,15 @@ def test_scenarios_are_found_without_importing_them(tmp_path: Path) -> None:
         assert catalogue.choose([one, two], [name]) == [one]
     with pytest.raises(LookupError, match="'0' means 2 scenarios; there are: 01-one, 02-two"):
         catalogue.choose([one, two], ["0"])
+
+
+def test_one_run_of_a_scenario_at_a_time(tmp_path: Path) -> None:
+    held = lock(tmp_path / "a", "01-one")
+    lock(tmp_path / "a", "02-two").close()
+    with pytest.raises(BlockingIOError, match="01-one"):
+        lock(tmp_path / "a", "01-one")
+    held.close()
+    lock(tmp_path / "a", "01-one").close()
 
 
 def test_every_scenario_is_described() -> None:
