@@ -37,7 +37,7 @@ class NewFiles:
         try:
             self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             for name, content, mode in self._wanted:
-                made.append(self._write_one(self.folder / name, content, mode))
+                self._write_one(self.folder / name, content, mode, made)
         except OSError as error:
             for path in made:
                 path.unlink(missing_ok=True)
@@ -47,8 +47,9 @@ class NewFiles:
             raise LocalError(f"cannot write {error.filename or self.folder}: {error.strerror}") from None
         return made
 
-    def _write_one(self, path: Path, content: bytes, mode: int) -> Path:
+    def _write_one(self, path: Path, content: bytes, mode: int, made: list[Path]) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        made.append(path)
         with os.fdopen(fd, "wb") as file:
             file.write(content)
             gid = service_group() if mode & 0o040 else None
@@ -57,7 +58,6 @@ class NewFiles:
             os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
-        return path
 
 
 def service_group() -> int | None:
