@@ -53,7 +53,8 @@ def scenario(lab: Lab) -> None:
     lab.wait_for("its leave at the server", lambda: "r1" not in server.member_hosts("sport"))
     lab.wait_for("no SA of it at r1", lambda: not members["r1"].ask("sas", group="sport"))
     got = receivers["sport"].report()["streams"][str(streams["sport"].stream)]["last"]
-    before = streams["sport"].sent
+    told = streams["sport"].sent  # as of its last report, half a second old at most
+    before = lab.wait_for("the sender's next report", lambda: max(0, streams["sport"].sent - told)) + told
     server.wait_rollovers("news", 1, lambda done: lab.progress("the other group's rollover"))
     members["sender"].wait_switched("news", server)
     for stream in streams.values():
