@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TypeVar
 
 from gkmd.core.address import IpAddress
@@ -41,6 +42,16 @@ def ip(*arguments: str) -> str:
     return done.stdout
 
 
+def ip_batch(namespace: str, *lines: str) -> str:
+    """Several commands of iproute2 in one process; in a guest a process costs more than the command."""
+    where = ["-n", namespace] if namespace else []
+    done = subprocess.run(
+        ["ip", *where, "-batch", "-"], input="\n".join(lines), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @dataclass
 class Host:
     name: str
@@ -49,6 +60,8 @@ class Host:
     v4: IpAddress
     v6: IpAddress
     _sockets: list[socket.socket] = field(default_factory=list)
+    _planes: list[XfrmDataplane] = field(default_factory=list)
+    _counted: dict[str, int] = field(default_factory=dict)
 
     def inside(self, function: Callable[[], Result]) -> Result:
         """Call the function in a thread that is in this host's network namespace."""
@@ -77,22 +90,35 @@ class Host:
         return opened
 
     def dataplane(self) -> XfrmDataplane:
-        return XfrmDataplane(self.inside(open_xfrm_socket))
+        plane = XfrmDataplane(self.inside(open_xfrm_socket))
+        self._planes.append(plane)
+        return plane
+
+    def crash(self) -> None:
+        """The processes of this host's data planes are gone; the kernel keeps what they installed."""
+        for plane in self._planes:
+            for opened in (plane._channel, plane._opened):
+                if opened is not None:
+                    opened.close()
+            plane._channel = plane._opened = None
+        self._planes.clear()
 
     def xfrm(self, what: str) -> str:
         """``ip xfrm state`` or ``ip xfrm policy``: what a stranger's program sees."""
         return ip("-n", self.namespace, "xfrm", what)
 
     def statistics(self) -> dict[str, int]:
-        """The counters of /proc/net/xfrm_stat that are not zero: why the kernel dropped something."""
-        text = subprocess.run(
-            ["ip", "netns", "exec", self.namespace, "cat", "/proc/net/xfrm_stat"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        pairs = (line.split() for line in text.splitlines())
-        return {name: int(count) for name, count in pairs if count != "0"}
+        """Why the kernel dropped something since the test began: /proc/net/xfrm_stat without the zeros."""
+        now = self.inside(read_statistics)
+        grown = {name: count - self._counted.get(name, 0) for name, count in now.items()}
+        return {name: count for name, count in grown.items() if count}
+
+    def xfrm_is_empty(self) -> bool:
+        return ip_batch(self.namespace, "xfrm state list", "xfrm policy list") == ""
+
+    def set(self, name: str, value: str) -> None:
+        """A sysctl below net, such as ``ipv4/conf/e0/disable_policy``."""
+        self.inside(lambda: void(Path("/proc/sys/net", name).write_text(value)))
 
     def address(self, version: int) -> IpAddress:
         return self.v4 if version == 4 else self.v6
@@ -126,16 +152,14 @@ class Host:
 
         return self.keep(self.inside(make))
 
-    def tap(self, group: IpAddress) -> Tap:
-        """Everything that arrives on the wire for the group."""
+    def begin(self) -> None:
+        """A test begins: count from here."""
+        self._counted = self.inside(read_statistics)
 
-        def make() -> socket.socket:
-            ethertype = socket.htons(_ETHERTYPE[group.version])
-            opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, ethertype)
-            opened.bind((self.device, _ETHERTYPE[group.version]))
-            return opened
-
-        return Tap(self.keep(self.inside(make)), group)
+    def clean(self) -> None:
+        """Remove what a failed test left, so that the next one has a clean host."""
+        self.close()
+        self.inside(flush_xfrm)
 
     def close(self) -> None:
         for opened in self._sockets:
@@ -147,17 +171,26 @@ def void(_: int) -> None:
     return None
 
 
-def no_duplicate_address_detection() -> None:
-    """Link-local addresses are usable at once instead of after a second or two."""
-    with open("/proc/sys/net/ipv6/conf/default/accept_dad", "w") as setting:
-        setting.write("0")
+def flush_xfrm() -> None:
+    """XFRM_MSG_FLUSHSA and XFRM_MSG_FLUSHPOLICY by hand: cleaning up must not cost a process each time."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 6) as netlink:
+        netlink.send(struct.pack("IHHIIB3x", 20, 0x1C, 1, 1, 0, 0))
+        netlink.send(struct.pack("IHHII", 16, 0x1D, 1, 2, 0))
 
 
-@dataclass(frozen=True)
+def read_statistics() -> dict[str, int]:
+    with open("/proc/thread-self/net/xfrm_stat") as lines:
+        return {name: int(count) for name, count in (line.split() for line in lines)}
+
+
+@dataclass(frozen=True, repr=False)
 class Frame:
     """One IP packet as it was on the wire."""
 
     packet: bytes
+
+    def __repr__(self) -> str:
+        return f"<{self.source} -> {self.destination} protocol {self.protocol}>"
 
     @property
     def version(self) -> int:
@@ -222,6 +255,7 @@ class Wire:
 
     def __init__(self, *names: str) -> None:
         self.hosts: dict[str, Host] = {}
+        self._taps: list[socket.socket] = []
         self._names = names
         self._prefix = f"gk{os.getpid()}"
 
@@ -230,38 +264,68 @@ class Wire:
 
     def __enter__(self) -> Wire:
         socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()  # loads ipv6 where it is a module
+        for number, name in enumerate(self._names, 1):
+            v4, v6 = ip_address(f"10.9.0.{number}"), ip_address(f"fd00:9::{number}")
+            self.hosts[name] = Host(name, f"{self._prefix}-{name}", "e0", v4, v6)
         try:
-            switch = self._add("sw")
-            ip("-n", switch, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
-            ip("-n", switch, "link", "set", "br0", "up")
-            for number, name in enumerate(self._names, 1):
-                self._plug(switch, number, name)
+            ip_batch("", *(f"netns add {self._prefix}-{name}" for name in ("sw", *self._names)))
+            switch = f"{self._prefix}-sw"
+            lines = ["link add br0 type bridge mcast_snooping 0", "link set br0 up"]
+            for number, host in enumerate(self.hosts.values(), 1):
+                # Link-local addresses are usable at once instead of after a second or two.
+                host.set("ipv6/conf/default/accept_dad", "0")
+                lines.append(f"link add p{number} type veth peer name e0 netns {host.namespace}")
+                lines.append(f"link set p{number} master br0 up")
+            ip_batch(switch, *lines)
+            for host in self.hosts.values():
+                ip_batch(
+                    host.namespace,
+                    f"addr add {host.v4}/24 dev e0",
+                    f"addr add {host.v6}/64 dev e0 nodad",
+                    "link set lo up",
+                    "link set e0 up",
+                    "route add 224.0.0.0/4 dev e0",
+                )
         except BaseException:
             self.__exit__()
             raise
         return self
 
+    def tap(self, group: IpAddress) -> Tap:
+        """Everything on the wire to the group. A host is no witness: it sees the insides of tunnels, too."""
+        switch = Host("sw", f"{self._prefix}-sw", "br0", ip_address("0.0.0.0"), ip_address("::"))
+
+        def make() -> socket.socket:
+            ethertype = _ETHERTYPE[group.version]
+            kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+            opened = socket.socket(socket.AF_PACKET, kind, socket.htons(ethertype))
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            opened.bind((switch.device, ethertype))
+            return opened
+
+        opened = switch.inside(make)
+        self._taps.append(opened)
+        return Tap(opened, group)
+
+    def begin(self) -> None:
+        for host in self.hosts.values():
+            host.begin()
+
+    def clean(self) -> None:
+        for opened in self._taps:
+            opened.close()
+        self._taps.clear()
+        for host in self.hosts.values():
+            host.clean()
+
+    def crash(self) -> None:
+        for host in self.hosts.values():
+            host.crash()
+
     def __exit__(self, *exception: object) -> None:
         for host in self.hosts.values():
             host.close()
+        for opened in self._taps:
+            opened.close()
         for name in ("sw", *self._names):
             subprocess.run(["ip", "netns", "del", f"{self._prefix}-{name}"], capture_output=True, check=False)
-
-    def _add(self, name: str) -> str:
-        namespace = f"{self._prefix}-{name}"
-        ip("netns", "add", namespace)
-        return namespace
-
-    def _plug(self, switch: str, number: int, name: str) -> None:
-        namespace = self._add(name)
-        host = Host(name, namespace, "e0", ip_address(f"10.9.0.{number}"), ip_address(f"fd00:9::{number}"))
-        self.hosts[name] = host
-        host.inside(no_duplicate_address_detection)
-        port = f"p{number}"
-        ip("-n", switch, "link", "add", port, "type", "veth", "peer", "name", "e0", "netns", namespace)
-        ip("-n", switch, "link", "set", port, "master", "br0", "up")
-        ip("-n", namespace, "addr", "add", f"{host.v4}/24", "dev", "e0")
-        ip("-n", namespace, "addr", "add", f"{host.v6}/64", "dev", "e0", "nodad")
-        ip("-n", namespace, "link", "set", "lo", "up")
-        ip("-n", namespace, "link", "set", "e0", "up")
-        ip("-n", namespace, "route", "add", "224.0.0.0/4", "dev", "e0")

@@ -61,9 +61,7 @@ def test_source_specific(wire: Wire, version: int) -> None:
 def test_a_port_0_membership_reports_but_hears_nothing(wire: Wire) -> None:
     rx = wire["rx"]
     memberships = Memberships()
-    reports = rx.tap(IPv4Address("224.0.0.22"))
-    reports.opened.close()
-    querier = wire["s1"].tap(IPv4Address("224.0.0.22"))
+    querier = wire.tap(IPv4Address("224.0.0.22"))
     assert rx.inside(lambda: memberships.join(NEWS, 0, "e0")) is None
     membership = next(iter(memberships._held.values())).socket
     wire["s1"].sender(NEWS, 5000)(b"data")
@@ -130,8 +128,8 @@ async def test_a_query_for_the_group_is_answered_beside_a_policy_for_every_proto
     for destination in (NEWS, NEWS6):
         await plane.install_policy(policy_for(Direction.IN, destination=destination, protocol=0, port=0))
         rx.receiver(destination, 5000)
-    answers4 = wire["s1"].tap(IPv4Address("224.0.0.22"))
-    answers6 = wire["s1"].tap(IPv6Address("ff02::16"))
+    answers4 = wire.tap(IPv4Address("224.0.0.22"))
+    answers6 = wire.tap(IPv6Address("ff02::16"))
     received(answers4.opened, 99, seconds=1.2)  # the unsolicited reports of joining
 
     def igmp_query() -> None:

@@ -41,12 +41,9 @@ def test_the_command_prints_the_answers_and_leaves_nothing(host: Host) -> None:
 
 @pytest.mark.root
 def test_interfaces_that_switch_ipsec_off_are_named(host: Host) -> None:
-    def probe_with_policies_off() -> EspSupport:
-        with open("/proc/sys/net/ipv4/conf/e0/disable_policy", "w") as setting:
-            setting.write("1")
-        return esp_support()
-
-    support = host.inside(probe_with_policies_off)
+    host.set("ipv4/conf/e0/disable_policy", "1")
+    support = host.inside(esp_support)
+    host.set("ipv4/conf/e0/disable_policy", "0")
     assert any(
         line == "no   net.ipv4.conf.e0.disable_policy is 0: policies have no effect: "
         "`sysctl -w net.ipv4.conf.e0.disable_policy=0`"

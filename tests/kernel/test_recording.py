@@ -6,7 +6,16 @@ import errno
 from dataclasses import replace
 
 import pytest
-from kernel_contract import NEWS, SOURCE, PolicyContract, SaContract, policy_for, refused, sa_for
+from kernel_contract import (
+    NEWS,
+    SOURCE,
+    CheckContract,
+    PolicyContract,
+    SaContract,
+    policy_for,
+    refused,
+    sa_for,
+)
 
 from gkmd.core.errors import DataplaneError
 from gkmd.core.esp import Direction
@@ -30,7 +39,7 @@ class RecordingBench:
         """Nothing to do: the kernel outlives the data plane."""
 
 
-class TestRecording(PolicyContract, SaContract):
+class TestRecording(CheckContract, PolicyContract, SaContract):
     @pytest.fixture
     def bench(self) -> RecordingBench:
         return RecordingBench()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from kernel_contract import NEWS, NEWS6, SOURCE, PolicyContract, policy_for
+from kernel_contract import NEWS, NEWS6, SOURCE, CheckContract, PolicyContract, policy_for
 from kernel_hosts import Host, Wire, ip, received
 from xfrm_bench import XfrmBench
 
@@ -16,7 +16,7 @@ from gkmd.kernel.names import ESP_PRIORITY, REQID_BASE
 pytestmark = pytest.mark.root
 
 
-class TestXfrmPolicies(PolicyContract):
+class TestXfrmPolicies(CheckContract, PolicyContract):
     @pytest.fixture
     def bench(self, host: Host) -> XfrmBench:
         return XfrmBench(host)
@@ -55,7 +55,7 @@ async def test_recover_leaves_other_peoples_policies(host: Host) -> None:
 @pytest.mark.parametrize("protocol", [17, 0])
 async def test_fail_closed_without_an_sa(wire: Wire, group: object, protocol: int) -> None:
     port = 5000 if protocol else 0
-    send, heard, tap = wire["s1"].sender(group, 5000), wire["rx"].receiver(group, 5000), wire["rx"].tap(group)
+    send, heard, tap = wire["s1"].sender(group, 5000), wire["rx"].receiver(group, 5000), wire.tap(group)
     send(b"clear")
     assert received(heard, 1) == [b"clear"]
 
