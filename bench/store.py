@@ -1,8 +1,8 @@
 """What a durable registration costs: one PutMember and one PutIkeSa, 64 registrations in flight at once.
 
-``us_per_registration`` is wall time, ``cpu_us`` the processor time of the whole process; the registrations of one
-wave are submitted singly and the journal commits them together. ``single_us`` is one registration alone. The disk
-is that of the temporary folder; set TMPDIR to measure another.
+``us_per_registration`` is wall time, ``cpu_us`` the processor time of the whole process; the registrations of
+one wave are submitted singly and the journal commits them together. ``single_us`` is one registration alone,
+``load_us`` the reading of one at start. The disk is that of the temporary folder; TMPDIR names another.
 """
 
 from __future__ import annotations

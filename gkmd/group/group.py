@@ -73,6 +73,10 @@ class Group:
             self.keys.restart_sender_ids()
         else:
             self.keys.restore(now)
+            # Nobody is told: the SAs of those that may not send any more run out by themselves.
+            for member in [member for member in self.members.values() if not self._fits(member)]:
+                self._drop(member)
+                self.keys.senders.pop(member.identity, None)
         if self.keys.record.closed and not self._is_over(now):
             self.keys.reopen()
         self.wake(now)
@@ -224,8 +228,7 @@ class Group:
     def _remove(self, identities: Iterable[Identity], now: float) -> tuple[RekeyOrder, ...]:
         gone = [identity for identity in identities if identity in self.members]
         for identity in gone:
-            self._registrations.remove(self.members.pop(identity))
-            self._owed.append(DropMember(self.policy.name, identity))
+            self._drop(self.members[identity])
         return self.keys.remove_senders(gone, now)
 
     def _put(self, member: MemberRecord) -> None:
@@ -237,11 +240,14 @@ class Group:
         if member.sends and member.identity not in self.keys.senders:
             self.keys.senders[member.identity] = self._source(member.identity, member.address)
 
+    def _drop(self, member: MemberRecord) -> None:
+        del self.members[member.identity]
+        self._registrations.remove(member)
+        self._owed.append(DropMember(self.policy.name, member.identity))
+
     def _drop_all(self) -> None:
-        for member in self.members.values():
-            self._registrations.remove(member)
-            self._owed.append(DropMember(self.policy.name, member.identity))
-        self.members.clear()
+        for member in list(self.members.values()):
+            self._drop(member)
         self.keys.senders.clear()
 
     # Time

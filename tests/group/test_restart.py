@@ -15,7 +15,7 @@ from group_server import CHAT, NEWS, SHARED, T0, Died, Server, fqdn
 
 from gkmd.core.change import Change, Journalled
 from gkmd.core.secret import SecretBytes
-from gkmd.group.model import GroupPolicy, Refused, gone_at
+from gkmd.group.model import GroupPolicy, Refused, RekeyOrder, gone_at
 from gkmd.store.memory import MemoryJournal
 
 POLICIES = (
@@ -122,7 +122,7 @@ class Life:
         assert all(sorted(numbers) == list(range(len(numbers))) for numbers in ids.values())
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(24))
 def test_killed_at_any_point(seed: int) -> None:
     life = Life(seed)
     for _ in range(10):
@@ -285,3 +285,16 @@ def test_closed_group_stays_closed_until_its_end_is_moved() -> None:
     server.policies = (replace(NEWS, ends=T0 + 100),)
     server.start(T0 + 42)
     assert server.join("r1", T0 + 42).rekey_sa.next_message_id == 0
+
+
+def test_members_that_the_configuration_no_longer_admits_are_not_taken_up() -> None:
+    server = Server()
+    server.join("r1", T0)
+    (sa,) = server.join("a.tx", T0, sends=True).data_sas
+    server.policies = (replace(NEWS, senders=()),)
+    server.start(T0 + 1)
+    assert [member.identity for member in server.directory.members("news")] == [fqdn("r1")]
+    assert [member.identity for member in server.journal.load().members] == [fqdn("r1")]
+    orders = [duty for duty in server.run(T0 + 100) if isinstance(duty, RekeyOrder)]
+    assert not any(order.data_sas for order in orders)
+    assert sa.spi not in {other.spi for other in server.directory.sas("news").data_sas}
