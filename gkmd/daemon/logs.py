@@ -2,7 +2,7 @@
 
 A registration costs the server a line or two, so the path of a ``Tell`` is short: one dict, one encoding by
 msgspec, one append. The buffer is written out within ``FLUSH_SECONDS``, at once for warnings, and at the end.
-structlog's loggers (for what is not a Tell) end in the same buffer.
+What libraries log by the standard library's logging ends in the same buffer.
 
 Fields never hold secrets, and SecretBytes would print their length only. Octets are shown in hex up to 16 of
 them (a pair of SPIs), longer ones as a length.
@@ -10,14 +10,14 @@ them (a pair of SPIs), longer ones as a length.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
-import structlog
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 FORMATS: Final = ("auto", "text", "json")
@@ -135,18 +135,17 @@ class Log:
         except OSError:
             return
 
-    def logger(self, **context: object) -> structlog.typing.FilteringBoundLogger:
-        """A structlog logger whose lines carry ``context``."""
 
-        def finish(_: object, level: str, fields: MutableMapping[str, Any]) -> str:
-            event = str(fields.pop("event", ""))
-            self.tell(event, level, fields)
-            raise structlog.DropEvent
+class FromLibraries(logging.Handler):
+    """Lines of the standard library's logging (asyncio, pyroute2, our kernel layer) as lines of our log."""
 
-        bound: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-            None, processors=[finish], wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"])
-        ).bind(**context)
-        return bound
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = next((name for name, number in LEVELS.items() if record.levelno <= number), "error")
+        self._log.tell("library", level, {"logger": record.name, "message": record.getMessage()})
 
 
 def complain(text: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import pwd
 import signal
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from pyprctl import Cap
 
@@ -17,7 +19,7 @@ from gkmd.daemon.clock import SteadyClock
 from gkmd.daemon.control import Command, ControlServer
 from gkmd.daemon.control_socket import bind_control
 from gkmd.daemon.events import Events
-from gkmd.daemon.logs import Log
+from gkmd.daemon.logs import FromLibraries, Log
 from gkmd.daemon.notify import notify
 from gkmd.daemon.process_config import ControlSettings, ProcessSettings
 from gkmd.daemon.udp import Udp
@@ -34,6 +36,8 @@ class Process:
         self.clock = SteadyClock()
         self.log = Log(self.clock.now, settings.log_level, settings.log_format)
         self.events = Events(self.log, self.clock.now)
+        level = logging.DEBUG if settings.log_level == "debug" else logging.INFO
+        logging.basicConfig(level=level, handlers=[FromLibraries(self.log)], force=True)
         self.started = self.clock.now()
         self.account = privileges.account(settings.user)
         self._settings = settings
@@ -79,6 +83,7 @@ class Process:
     async def serve(self, commands: Mapping[str, Command], reload: Callable[[], None]) -> None:
         """Say that we are ready, then serve the control socket until SIGTERM or SIGINT."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_exception)
         self.log.batch(loop.call_later)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -101,6 +106,12 @@ class Process:
             await self._server.close()
         self.events.tell("stopped", "info", {"role": self.role})
         self.log.batch(None)
+
+    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What nobody caught: a line instead of a traceback, and the service goes on."""
+        error = context.get("exception")
+        fields = {"verb": "event loop", "error": f"{context.get('message')}: {error!r}"}
+        self.events.tell("internal-fault", "error", fields)
 
     def _reload(self, reload: Callable[[], None]) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 import os
 import stat
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from gkmd.core.secret import SecretBytes
 from gkmd.daemon.clock import SteadyClock
 from gkmd.daemon.events import Events
 from gkmd.daemon.keylog import KeyLog
-from gkmd.daemon.logs import FLUSH_SECONDS, Log, render_json, render_text
+from gkmd.daemon.logs import FLUSH_SECONDS, FromLibraries, Log, render_json, render_text
 
 FIELDS: dict[str, object] = {
     "identity": Identity.parse("fqdn:rx1.example"),
@@ -113,22 +114,28 @@ def test_lines_are_batched_and_warnings_are_not() -> None:
     os.close(writing)
 
 
-def test_structlog_loggers_end_in_the_same_stream() -> None:
+def test_what_libraries_log_ends_in_the_same_stream() -> None:
     reading, writing = pipe()
     log = Log(lambda: 2.0, "info", "json", writing)
-    logger = log.logger(part="kernel")
-    logger.info("hello", number=1)
+    logger = logging.getLogger("test.kernel")
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(FromLibraries(log))
+    logger.warning("no %s", "ESP")
     logger.debug("hidden")
     assert json.loads(os.read(reading, 1000)) == {
         "time": 2.0,
-        "level": "info",
-        "event": "hello",
-        "part": "kernel",
-        "number": 1,
+        "level": "warning",
+        "event": "library",
+        "logger": "test.kernel",
+        "message": "no ESP",
     }
     log.configure("debug", "text")
     logger.debug("shown")
-    assert b"debug   shown part=kernel" in os.read(reading, 1000)
+    logger.critical("loud")
+    lines = os.read(reading, 1000).decode()
+    assert "debug   library logger=test.kernel message=shown" in lines
+    assert "error   library logger=test.kernel message=loud" in lines
     os.close(reading)
     os.close(writing)
 
