@@ -4,6 +4,8 @@ touched.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import sqlite3
 import stat
@@ -97,6 +99,38 @@ def test_symbolic_link(written: Path) -> None:
 def test_folder_in_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "state.db").mkdir()
     assert "Is a directory" in refusal(tmp_path / "state.db")
+
+
+def test_pipe_in_place_of_a_file(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+    assert "no regular file" in refusal(path)
+
+
+def test_file_of_another_user(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    assert "not to gkmd's user 4242" in refusal(written)
+
+
+def test_lock_that_cannot_be_made(path: Path) -> None:
+    path.with_name("state.db.lock").mkdir()
+    assert "Is a directory" in refusal(path)
+
+
+def test_lock_that_cannot_be_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert "No locks available" in refusal(path)
+
+
+def test_loading_that_fails(written: Path) -> None:
+    journal = open_journal(written)
+    with journal._using, journal._connection.begin():
+        journal._connection.exec_driver_sql("DROP TABLE members")
+    with pytest.raises(StoreError, match="no such table: members"):
+        journal.load()
+    journal.close()
 
 
 def test_one_process_only(path: Path) -> None:
