@@ -26,7 +26,7 @@ def documented(readme: Path) -> list[tuple[str, list[str]]]:
 
 
 class Hosts:
-    """Carries out the README's lines. Every host has its own /etc/gkmd, state and socket in its own folder."""
+    """Carries out the README's lines. Every host has /etc/gkmd, state and socket in a folder of its own."""
 
     def __init__(self, lab: Lab, net: Network) -> None:
         self.lab = lab
