@@ -49,7 +49,7 @@ from gkmd.ike.proposal import IkePolicy
 from gkmd.ike.sa import IkeSa
 from wire.chain import build_payloads
 from wire.header import peek_untrusted
-from wire.ikev2 import Encrypted, Notify
+from wire.ikev2 import Auth, Encrypted, Id, Notify
 from wire.message import Payload, build_sealed_head, parse_untrusted
 from wire.registry import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, PayloadType
 
@@ -506,3 +506,12 @@ def ask(world: World, payloads: list[Payload], exchange: int, number: int = 0) -
 def init_of(world: World, number: int = 0) -> bytes:
     """The IKE_SA_INIT of a member that sends nothing by itself."""
     return world.hosts[number].endpoint._connector._attempt.datagrams[0]  # type: ignore[union-attr]
+
+
+def id_payloads(host: Host, group: Identity) -> list[Payload]:
+    """A well-formed GSA_AUTH request whose AUTH proves nothing."""
+    return [
+        Payload(PayloadType.ID_I, Id(host.identity.kind, host.identity.data)),
+        Payload(PayloadType.AUTH, Auth(2, bytes(32))),
+        Payload(PayloadType.ID_G, Id(group.kind, group.data)),
+    ]
