@@ -88,7 +88,7 @@ def wrong_arrows(path: Path, package: str) -> list[str]:
     return [
         f"{path.name}:{line}: {package} imports {name}"
         for line, name in ours
-        if not within(name, allowed) and name != "gkmd.__version__"
+        if not within(name, allowed) and name not in ("gkmd", "gkmd.__version__")
     ]
 
 
