@@ -152,9 +152,9 @@ def new_policies(policy: EspPolicy) -> list[PolicyInfo]:
 
 
 def policy_ids(policy: EspPolicy) -> list[PolicyId]:
-    """DELPOLICY: the exceptions first, the policy itself last."""
+    """DELPOLICY, in the order of ``new_policies``."""
     messages = []
-    for traffic in (*_exceptions(policy), Traffic(policy.protocol, policy.port)):
+    for traffic in (Traffic(policy.protocol, policy.port), *_exceptions(policy)):
         message = PolicyId()
         message.update(_selector(policy.source, policy.destination, traffic))
         message["dir"] = _DIRECTION[policy.direction]

@@ -6,7 +6,8 @@
     await dataplane.install_policy(policy); await dataplane.install_sa(sa)
     await dataplane.close()
 
-How the kernel's behaviour shapes this is told in ``requests.py`` at the fields, and in docs/operations.md.
+How the kernel's behaviour shapes this is told in ``requests.py`` at the fields; the marks by which
+``ip xfrm`` shows what is ours are in ``names.py``.
 """
 
 from __future__ import annotations
@@ -149,12 +150,16 @@ class XfrmDataplane(LedgerDataplane):
                 await self._ask(what, message, request, NLM_F_ACK | flags)
                 done += 1
         except DataplaneError:
-            if done and not replace:
-                await self._drop_policy(policy)
+            if not replace:
+                await self._take_back(policy, done)
             raise
 
     async def _drop_policy(self, policy: EspPolicy) -> None:
-        for message in policy_ids(policy):
+        await self._take_back(policy, len(policy_ids(policy)))
+
+    async def _take_back(self, policy: EspPolicy, count: int) -> None:
+        """Delete the first ``count`` messages' worth of it: the exceptions first, the policy itself last."""
+        for message in reversed(policy_ids(policy)[:count]):
             await self._delete(describe_policy(policy), message, Request.DELPOLICY, errno.ENOENT)
 
     async def _put_sa(self, sa: EspSa) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from dataclasses import replace
 
@@ -18,7 +19,8 @@ from kernel_contract import (
 )
 
 from gkmd.core.errors import DataplaneError
-from gkmd.core.esp import Direction
+from gkmd.core.esp import Direction, EspSa
+from gkmd.kernel.ledger import SaKey
 from gkmd.kernel.recording import RecordedKernel, RecordingDataplane
 
 
@@ -85,6 +87,37 @@ async def test_an_expired_sa_may_be_removed_and_installed_again() -> None:
     plane.kernel.expire(NEWS, 0x100)
     await plane.remove_sa(sa_for(Direction.IN))
     assert plane.sas == ()
+
+
+async def test_close_goes_on_after_a_failure_and_tells_it() -> None:
+    class Stubborn(RecordingDataplane):
+        async def _drop_sa(self, key: SaKey) -> None:
+            raise DataplaneError("the kernel keeps it", errno.EPERM)
+
+    plane = Stubborn()
+    await plane.install_policy(policy_for(Direction.IN))
+    await plane.install_sa(sa_for(Direction.IN))
+    assert await refused(errno.EPERM, plane.close()) == "the kernel keeps it"
+    assert plane.kernel.policies == {}
+
+
+async def test_a_cancelled_installation_is_removed_at_close() -> None:
+    class Slow(RecordingDataplane):
+        async def _put_sa(self, sa: EspSa) -> None:
+            await super()._put_sa(sa)
+            await asyncio.sleep(60)
+
+    plane = Slow()
+    await plane.install_policy(policy_for(Direction.IN))
+    task = asyncio.create_task(plane.install_sa(sa_for(Direction.IN)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(plane.kernel.sas) == 1
+    await plane.close()
+    assert plane.kernel.sas == {}
 
 
 async def test_a_refusing_kernel_leaves_nothing_half_installed() -> None:

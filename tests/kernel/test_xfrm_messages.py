@@ -129,7 +129,7 @@ def test_a_policy_for_every_protocol_lets_membership_queries_pass() -> None:
         (58, 130, 0xFFFF),
         (58, 131, 0xFFFF),
     ]
-    assert [m["sel_proto"] for m in policy_ids(everything)] == [2, 0]
+    assert [m["sel_proto"] for m in policy_ids(everything)] == [0, 2]
     assert len(new_policies(policy_for(Direction.IN))) == 1
 
 

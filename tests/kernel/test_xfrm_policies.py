@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
 import pytest
-from kernel_contract import NEWS, NEWS6, SOURCE, CheckContract, PolicyContract, policy_for
+from kernel_contract import NEWS, NEWS6, SOURCE, CheckContract, PolicyContract, policy_for, refused
 from kernel_hosts import Host, Wire, ip, received
 from xfrm_bench import XfrmBench
 
@@ -49,6 +50,23 @@ async def test_recover_leaves_other_peoples_policies(host: Host) -> None:
     assert await plane.recover() == []
     await plane.close()
     assert "priority 5" in host.xfrm("policy")
+
+
+async def test_a_policy_whose_exception_is_refused_is_taken_back(host: Host) -> None:
+    foreign = "xfrm policy add dir in dst 239.1.1.1/32 proto igmp priority 5"
+    ip("-n", host.namespace, *foreign.split())
+    plane = host.dataplane()
+    await refused(errno.EEXIST, plane.install_policy(policy_for(Direction.IN, protocol=0, port=0)))
+    await plane.close()
+    assert host.xfrm("policy").count("src ") == 1
+    assert "priority 5" in host.xfrm("policy")
+
+
+async def test_a_closed_data_plane_says_so(host: Host) -> None:
+    plane = host.dataplane()
+    await plane.close()
+    line = await refused(errno.EBADF, plane.install_policy(policy_for(Direction.IN)))
+    assert "closed" in line
 
 
 @pytest.mark.parametrize("group", [NEWS, NEWS6], ids=["IPv4", "IPv6"])

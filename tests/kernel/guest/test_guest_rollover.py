@@ -100,9 +100,7 @@ async def test_ten_rollovers(wire: Wire, protection: Protection, connected: bool
     stream.stop()
     await running
     seen += tap.spis()
-    print(
-        f"{stream.sent} sent, {len(stream.heard)} delivered, {len(seen)} ESP on the wire, {len(set(seen))} SPIs"
-    )
+    print(f"{stream.sent} sent, {len(stream.heard)} delivered, {len(seen)} ESP, {len(set(seen))} SPIs")
     assert stream.sent > ROLLOVERS * 2 * STEP_SECONDS * PACKETS_PER_SECOND * 0.5
     assert stream.heard == list(range(stream.sent))
     assert seen == sorted(seen)
