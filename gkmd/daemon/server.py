@@ -79,11 +79,11 @@ class Server:
         journalled = journal.load()
         now = process.clock.now()
         self._directory = Directory(config.groups, system_rng, now, journalled, conceal=config.hide_groups)
-        machine = Gcks(
+        self._machine = Gcks(
             config.credentials, config.ike, self._directory, system_rng, config.settings, journalled
         )
         self._driver = ServerDriver(
-            machine,
+            self._machine,
             process.clock,
             udp,
             process.events,
@@ -146,6 +146,8 @@ class Server:
             "identity": str(self._config.identity),
             "groups": len(groups),
             "members": sum(group.members for group in groups),
+            "ike_sas": self._machine.ike_sas,
+            "half_open": self._machine.half_open,
             "journal": {
                 "path": str(self._config.state),
                 "commits": self._driver.commits,

@@ -95,6 +95,16 @@ class Gcks:
             or self._keeper.lingering(spi_r) is not None
         )
 
+    @property
+    def ike_sas(self) -> int:
+        """How many IKE SAs are established, for the control socket."""
+        return len(self._keeper.table)
+
+    @property
+    def half_open(self) -> int:
+        """How many registrations are under way, for the control socket."""
+        return len(self._init.table)
+
     def start(self, now: float) -> list[Effect]:
         """Once, before the other verbs: journal the first SAs of new groups, take up the IKE SAs of the
         journal.
