@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -28,4 +29,14 @@ def failing_clearly() -> Iterator[None]:
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         complain(f"{error.strerror or error}{where}")
+        sys.exit(TROUBLE)
+    except ImportError as error:
+        complain(f"cannot load {error.name}: {error}; can the user of gkmd read its installation?")
+        sys.exit(TROUBLE)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        complain(
+            f"a fault in gkmd, please report it: {type(error).__name__}: {error} "
+            f"at {frame.filename.rpartition('/')[2]}:{frame.lineno}"
+        )
         sys.exit(TROUBLE)
