@@ -6,6 +6,7 @@ Each daemon is the real program, started as a user would: ``gkmd server -c FILE`
 from __future__ import annotations
 
 import json
+import functools
 import os
 import pwd
 import re
@@ -304,8 +305,8 @@ class GroupMember(Daemon):
         self.wait_ready()
         for name in names:
             self.process.wait_until(
-                f"{name} joined on {self.host.name}", lambda name=name: self.joined(name), within
-            )  # type: ignore[misc]
+                f"{name} joined on {self.host.name}", functools.partial(self.joined, name), within
+            )
 
 
 def start_members(

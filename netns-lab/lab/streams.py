@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,24 @@ class _Program:
         self.host = host
         self.name = name
         self._report = host.folder / f"{name}.json"
+        self._asked = 0
         self._report.unlink(missing_ok=True)
         command = [sys.executable, "-m", "lab.traffic", *words, "--report", str(self._report)]
         self.process: Process = host.start(name, command)
         self.process.wait_until(f"the first report of {name} on {host.name}", self._report.exists)
 
     def report(self) -> dict[str, Any]:
-        """The last report, at most half a second old while it runs; see ``lab.traffic``."""
+        """A report of this moment while it runs, the final one when it has ended; see ``lab.traffic``."""
+        if self.process.alive:
+            self._asked += 1
+            self.process.tell(signal.SIGUSR1)
+            wait_for(f"a report of {self.name}", self._answered, every=0.01)
+        return self._read()
+
+    def _answered(self) -> bool:
+        return not self.process.alive or bool(self._read()["asked"] >= self._asked)
+
+    def _read(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(Path(self._report).read_text())
         return found
 

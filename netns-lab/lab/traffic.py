@@ -1,7 +1,8 @@
 """The test traffic, a program: ``python -m lab.traffic send`` and ``receive``, run inside a host.
 
 The sender keeps an absolute schedule: packet n is due at start + n / rate, however late the one before was.
-Both write a JSON report now and then and when they end (SIGTERM or SIGINT), each time as a whole.
+Both write a JSON report now and then, on SIGUSR1, and when they end (SIGTERM or SIGINT), each time as a
+whole; its ``asked`` counts the SIGUSR1 that it answers.
 Only cheap imports: a guest kernel takes its time to start Python.
 """
 
@@ -34,7 +35,25 @@ def open_socket(group: str, interface: str) -> tuple[socket.socket, int]:
     return socket.socket(family, socket.SOCK_DGRAM), socket.if_nametoindex(interface)
 
 
-def send(options: argparse.Namespace, stop: list[bool]) -> None:
+class Signals:
+    """What the lab has told us: to stop, and how often to report."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self.asked = 0
+        self.answered = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGUSR1, self._on_ask)
+
+    def _on_stop(self, *_: object) -> None:
+        self.stop = True
+
+    def _on_ask(self, *_: object) -> None:
+        self.asked += 1
+
+
+def send(options: argparse.Namespace, signals: Signals) -> None:
     sender, index = open_socket(options.group, options.interface)
     if sender.family == socket.AF_INET6:
         sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
@@ -53,13 +72,15 @@ def send(options: argparse.Namespace, stop: list[bool]) -> None:
     worst_late = 0.0
 
     def report(final: bool) -> None:
+        signals.answered = signals.asked
         fields = {"sent": sent, "errors": errors, "worst_late_ms": round(worst_late * 1e3, 1)}
-        write_report(options.report, {**fields, "seconds": time.monotonic() - start, "final": final})
+        fields |= {"seconds": time.monotonic() - start, "asked": signals.answered, "final": final}
+        write_report(options.report, fields)
 
     start = time.monotonic()
     report(final=False)
     next_report = start + REPORT_EVERY
-    while not stop and (options.count == 0 or sent < options.count):
+    while not signals.stop and (options.count == 0 or sent < options.count):
         due = start + sent / options.rate
         now = time.monotonic()
         if due > now:
@@ -72,13 +93,13 @@ def send(options: argparse.Namespace, stop: list[bool]) -> None:
         except OSError as error:  # counted, and its number is lost: the receivers' accounts will say so
             errors[error.strerror or str(error)] = errors.get(error.strerror or str(error), 0) + 1
         sent += 1
-        if now >= next_report:
+        if now >= next_report or signals.asked != signals.answered:
             report(final=False)
             next_report = now + REPORT_EVERY
     report(final=True)
 
 
-def receive(options: argparse.Namespace, stop: list[bool]) -> None:
+def receive(options: argparse.Namespace, signals: Signals) -> None:
     receiver, index = open_socket(options.group, options.interface)
     receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     for option in (socket.SO_RCVBUF, 33):  # 33: SO_RCVBUFFORCE, beyond the limit where we may
@@ -95,16 +116,16 @@ def receive(options: argparse.Namespace, stop: list[bool]) -> None:
     foreign = 0
 
     def report(final: bool) -> None:
+        signals.answered = signals.asked
         drops = struct.unpack("9I", receiver.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[8]
         streams = {str(number): account.report() for number, account in accounts.items()}
-        write_report(
-            options.report, {"streams": streams, "foreign": foreign, "socket_drops": drops, "final": final}
-        )
+        fields = {"streams": streams, "foreign": foreign, "socket_drops": drops}
+        write_report(options.report, {**fields, "asked": signals.answered, "final": final})
 
     report(final=False)
     next_report = time.monotonic() + REPORT_EVERY
-    while not stop:
-        poll.poll(100)
+    while not signals.stop:
+        poll.poll(50)  # milliseconds: a signal does not end it, so this is how late an answer may be
         for _ in range(256):
             try:
                 packet = receiver.recv(65535)
@@ -116,7 +137,7 @@ def receive(options: argparse.Namespace, stop: list[bool]) -> None:
                 continue
             _, stream, sequence, sent = HEADER.unpack_from(packet)
             accounts.setdefault(stream, Account()).add(sequence, sent, now)
-        if time.monotonic() >= next_report:
+        if time.monotonic() >= next_report or signals.asked != signals.answered:
             report(final=False)
             next_report = time.monotonic() + REPORT_EVERY
     report(final=True)
@@ -165,10 +186,7 @@ def main() -> None:
             command.add_argument("--stream", type=int, default=1)
             command.add_argument("--ttl", type=int, default=4)
     options = parser.parse_args()
-    stop: list[bool] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.append(True))
-    options.function(options, stop)
+    options.function(options, Signals())
 
 
 if __name__ == "__main__":
