@@ -226,9 +226,11 @@ class Attempt:
             raise WireError("credentials", str(error)) from None
         return [
             Payload(PayloadType.ID_I, authenticator.id_payload),
-            *proof,
+            # RFC 7296 2.5, RFC 9838 figure 3: IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, in this order.
+            *proof[:-1],
             *authenticator.certificate_requests,
             Payload(PayloadType.ID_R, Id(identity.kind, identity.data)),
+            proof[-1],
             *registration,
             # RFC 7296 2.4: whatever we had with this server before is gone.
             Payload(PayloadType.NOTIFY, Notify(0, b"", NotifyType.INITIAL_CONTACT, b"")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -32,7 +33,8 @@ from gkmd.crypto.issuing import Issued, make_authority, make_certificate
 from gkmd.ike.authenticate import Authenticator
 from gkmd.ike.credentials import Credentials
 from gkmd.ike.proposal import IkePolicy
-from wire.message import first, parse_untrusted
+from gkmd.ike.sa import IkeSa
+from wire.message import Payload, first, parse_untrusted
 from wire.registry import AuthMethod, ExchangeType, NotifyType, PayloadType
 
 PROTECTIONS: list[tuple[Cipher, tuple[Integrity, ...]]] = [
@@ -260,6 +262,26 @@ def test_certificate_requests_are_sent_and_only_once_built() -> None:
     assert anchors is not None
     assert request.data == anchors.authorities
     assert NotifyType.SIGNATURE_HASH_ALGORITHMS in notes(reply.payloads)
+
+
+def test_the_payloads_of_gsa_auth_are_in_the_order_of_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[int]] = []
+    request = IkeSa.request
+
+    def noted(self: IkeSa, exchange: int, payloads: Sequence[Payload], next_at: float) -> bytes:
+        asked.append([int(payload.type) for payload in payloads])
+        return request(self, exchange, payloads, next_at)
+
+    monkeypatch.setattr(IkeSa, "request", noted)
+    world = World(credentials=by_certificate("ed25519", SERVER_ID))
+    world.add(0, credentials=by_certificate("ed25519", ME), identity=ME)
+    world.run(0.5)
+    # RFC 9838 figure 3: IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, IDg, [SAg,] [N]
+    kinds = list(dict.fromkeys(asked[0]))
+    kind = PayloadType
+    assert kinds == [
+        *(kind.ID_I, kind.CERT, kind.CERTREQ, kind.ID_R, kind.AUTH, kind.ID_G, kind.SA, kind.NOTIFY)
+    ]
 
 
 @pytest.mark.parametrize("method", [AuthMethod.RSA_SIGNATURE, AuthMethod.NULL, 0, 255])
