@@ -32,6 +32,7 @@ DATAGRAM_OCTETS: Final = (
     16_384  # longer ones are dropped and counted; a certificate chain takes a few thousand
 )
 NON_ESP_MARKER: Final = b"\0\0\0\0"
+NAT_PORT: Final = 4500  # where everything that begins otherwise is ESP (RFC 3948 2.1)
 _KEEPALIVE: Final = b"\xff"  # RFC 3948 2.3
 
 Receive: TypeAlias = Callable[[bytes, Path], None]
@@ -139,7 +140,7 @@ class Udp:
         self._drained()
 
     def drain_multicast(self, sock: socket.socket, group: str, port: int) -> None:
-        """A socket bound to a multicast address: the path's local end is the group; there is no marker."""
+        """A socket bound to a multicast address: the path's local end is the group."""
         for _ in range(DRAIN):
             try:
                 data_untrusted, address = sock.recvfrom(DATAGRAM_OCTETS + 1)
@@ -152,7 +153,10 @@ class Udp:
                 self.drops["too-long"] += 1
                 continue
             self.received += 1
-            self._receive(data_untrusted, Path(group, port, address[0], address[1]))
+            # RFC 9838 2.4.1.1: rekeys have the marker on port 4500; elsewhere zeros may begin an SPI.
+            marked = port == NAT_PORT and data_untrusted.startswith(NON_ESP_MARKER)
+            data_untrusted = data_untrusted[4:] if marked else data_untrusted
+            self._receive(data_untrusted, Path(group, port, address[0], address[1], marked))
         self._drained()
 
     def _hand_over(self, data_untrusted: bytes, host: str, port: int, remote: str, remote_port: int) -> None:
@@ -218,9 +222,12 @@ class Udp:
     ) -> None:
         """Send to a group from ``source`` by ``interface`` (empty: the host's routes) with ``ttl``.
 
-        The socket is one of ours, so that the source port is the one that we listen on. Raises LocalError
-        when the interface does not exist or the kernel refuses; the caller logs it, the repeats try again.
+        The socket is one of ours, so that the source port is the one that we listen on. To port 4500 a
+        non-ESP marker goes in front (RFC 9838 2.4.1.1). Raises LocalError when the interface does not exist
+        or the kernel refuses; the caller logs it, the repeats try again.
         """
+        if port == NAT_PORT:
+            datagram = NON_ESP_MARKER + datagram
         listener = self._listener_from(address, source)
         try:
             index = socket.if_nametoindex(interface) if interface else 0

@@ -14,7 +14,7 @@ import pytest
 
 from gkmd.core.address import Path
 from gkmd.core.errors import LocalError
-from gkmd.daemon.udp import DATAGRAM_OCTETS, DRAIN, Udp
+from gkmd.daemon.udp import DATAGRAM_OCTETS, DRAIN, NON_ESP_MARKER, Udp
 from gkmd.kernel.membership import Memberships
 
 IP_RECVTTL = 12  # linux/in.h
@@ -185,6 +185,32 @@ def test_multicast_goes_out_by_interface_with_ttl_from_our_port() -> None:
                 udp.send_multicast(b"x", GROUP, port, ipaddress.ip_address("192.0.2.1"), "lo", 1)
             with pytest.raises(LocalError, match="no listening socket can send to ff15::1"):
                 udp.send_multicast(b"x", ipaddress.ip_address("ff15::1"), port, None, "lo", 1)
+
+    asyncio.run(run())
+
+
+def test_rekeys_have_the_marker_on_port_4500_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        memberships = Memberships()
+        with opened(("127.0.0.1", 0)) as (udp, heard), client() as probe:
+            port = probe.getsockname()[1]
+            udp.start(asyncio.get_running_loop(), heard.receive, heard.drained)
+            listening = memberships.join(GROUP, port, "lo")
+            assert listening is not None
+            try:
+                udp.watch(listening, udp.drain_multicast, listening, str(GROUP), port)
+                for floated, sent in ((False, b"\0\0\0\0spi"), (True, b"rekey"), (True, b"\0\0\0\0spi")):
+                    monkeypatch.setattr("gkmd.daemon.udp.NAT_PORT", port if floated else 4500)
+                    udp.send_multicast(sent, GROUP, port, None, "lo", 1)
+                    await heard.wait(1)
+                    path = Path(str(GROUP), port, *udp.local[0], floated)
+                    assert heard.datagrams.pop() == (sent, path)
+                udp.unwatch(listening)
+                udp.send_multicast(b"rekey", GROUP, port, None, "lo", 1)
+                listening.setblocking(True)
+                assert listening.recv(100) == NON_ESP_MARKER + b"rekey"
+            finally:
+                memberships.close()
 
     asyncio.run(run())
 
