@@ -5,8 +5,8 @@ Each daemon is the real program, started as a user would: ``gkmd server -c FILE`
 
 from __future__ import annotations
 
-import json
 import functools
+import json
 import os
 import pwd
 import re
