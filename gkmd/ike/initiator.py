@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 from gkmd.core.algorithms import KEY_EXCHANGE_BY_TRANSFORM, KeyExchange
 from gkmd.core.errors import PeerError
 from gkmd.core.rng import Rng
+from gkmd.core.secret import SecretBytes
 from gkmd.crypto.exchange import KeyPair, generate
 from gkmd.crypto.keymat import derive_ike
 from gkmd.ike import initial
@@ -54,6 +55,7 @@ class Candidate:
     sa: IkeSa
     covered: Covered  # of our AUTH
     peer_public: bytes
+    shared: SecretBytes
     nonce: bytes
     replies: list[bytes]
     datagram: bytes
@@ -163,36 +165,53 @@ class Attempt:
             raise WireError("unexpected-reply", "another group, or no SPI")
         if len(answer.nonce) * 2 < suite.prf.octets:
             raise WireError("nonce", "shorter than half the key of the prf")  # RFC 7296 2.10
-        self._check_new_untrusted(data, header, answer)
-        sa = self._keyed_untrusted(suite, answer, header, now)
+        shared = self._new_secret_untrusted(data, header, answer)
+        sa = self._keyed_untrusted(suite, shared, answer, header, now)
         covered = Covered(self._request, answer.nonce, sa.prf, sa.sk_pi)
         request = self._auth_request(covered, answer, registration)
         datagram = sa.request(ExchangeType.GSA_AUTH, request, now)
-        self._candidates.append(Candidate(sa, covered, answer.ke.data, answer.nonce, [data], datagram))
+        self._candidates.append(
+            Candidate(sa, covered, answer.ke.data, shared, answer.nonce, [data], datagram)
+        )
         self._pend(now)
         return datagram
 
-    def _check_new_untrusted(self, data: bytes, header: Header, answer: initial.InitMessage) -> None:
-        """WireError unless the answer leads to keys of its own: an IV is used once under a key (RFC 5282
-        3.1).
+    def _new_secret_untrusted(self, data: bytes, header: Header, answer: initial.InitMessage) -> SecretBytes:
+        """The shared secret. WireError unless it leads to keys of its own: an IV is used once under a key
+        (RFC 5282 3.1).
         """
-        for one in self._candidates:
-            same = (one.sa.spi_r, one.peer_public, one.nonce) == (header.spi_r, answer.ke.data, answer.nonce)
-            if same:
-                if data not in one.replies and len(one.replies) < _MOST_CANDIDATES:
-                    one.replies.append(data)
-                raise WireError("repeated", "IKE_SA_INIT")
+        alike = [one for one in self._candidates if (one.sa.spi_r, one.nonce) == (header.spi_r, answer.nonce)]
+        for one in alike:
+            if one.peer_public == answer.ke.data:
+                self._another_reply_untrusted(one, data)
         if len(self._candidates) >= _MOST_CANDIDATES:
             raise WireError("too-many-answers", "IKE_SA_INIT")
+        shared = self._pair.agree(answer.ke.data)
+        # Several public values lead to one secret: a masked bit and points of small order on Curve25519, the
+        # sign of y on the other curves, the sign of the residue in MODP groups.
+        for one in alike:
+            if one.shared == shared:
+                self._another_reply_untrusted(one, data)
+        return shared
+
+    def _another_reply_untrusted(self, one: Candidate, data: bytes) -> NoReturn:
+        if data not in one.replies and len(one.replies) < _MOST_CANDIDATES:
+            one.replies.append(data)
+        raise WireError("repeated", "IKE_SA_INIT")
 
     def _keyed_untrusted(
-        self, suite: IkeSuite, answer: initial.InitMessage, header: Header, now: float
+        self,
+        suite: IkeSuite,
+        shared: SecretBytes,
+        answer: initial.InitMessage,
+        header: Header,
+        now: float,
     ) -> IkeSa:
         keys = derive_ike(
             suite.prf,
             suite.cipher,
             suite.integrity,
-            self._pair.agree(answer.ke.data),
+            shared,
             self._nonce,
             answer.nonce,
             self._spi_i,
