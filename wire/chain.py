@@ -170,9 +170,12 @@ def build_payloads(payloads: Iterable[Payload]) -> tuple[int, bytes]:
         kind = payload.type
         body = payload.body
         record, build = _BUILD.get(kind, _UNKNOWN)
-        if body.__class__ is not record:
+        if body.__class__ is record:
+            octets = build(body)
+        elif body.__class__ is Unknown:
+            octets = body.data  # of any type: built before, or never understood
+        else:
             raise WireError("build", f"payload {kind} does not carry {type(body).__name__}")
-        octets = build(body)
         if isinstance(body, _SEALED):
             if pieces:
                 raise WireError("build", "an encrypted payload is the last of its chain")

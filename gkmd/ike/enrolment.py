@@ -1,13 +1,25 @@
-"""When a member registers with a group: as soon as the group wants it, and never as a storm of retries."""
+"""A member's registrations with one group: when they are wanted, and what the key server says to them.
+
+As soon as the group wants one, and never as a storm of retries.
+"""
 
 from __future__ import annotations
 
+import enum
+import ipaddress
 from typing import Final
 
+from gkmd.core.address import IpAddress, Path
+from gkmd.core.errors import PeerError
 from gkmd.core.rng import Rng
 from gkmd.ike.group_member import GroupMember
+from gkmd.ike.initiator import error_of, name_of_notify
 from gkmd.ike.member_settings import MemberSettings
-from wire.registry import NotifyType
+from gkmd.ike.read_gikev2 import read_registration
+from gkmd.ike.sa import IkeSa
+from gkmd.ike.turn import Turn
+from wire.message import Payload, first
+from wire.registry import NotifyType, PayloadType
 
 # RFC 9838 4.7.3: for reasons that have nothing to do with this member; and RFC 7296 2.25. They pass.
 _PASSING: Final = (NotifyType.REGISTRATION_FAILED, NotifyType.TEMPORARY_FAILURE)
@@ -21,6 +33,14 @@ def jittered(seconds: float, rng: Rng) -> float:
 def doubled(settings: MemberSettings, failures: int) -> float:
     """The wait after the failure number ``failures`` in a row (the first is 1)."""
     return min(settings.retry_ceiling, settings.retry_first * 2.0 ** min(failures - 1, 30))
+
+
+class Outcome(enum.Enum):
+    """What became of a registration."""
+
+    ADMITTED = "admitted"
+    REFUSED = "refused"  # by the server
+    DECLINED = "declined"  # by us: the server is to be told
 
 
 class Enrolment:
@@ -44,7 +64,28 @@ class Enrolment:
         times = [at for at in (wanted, self._again_at) if at is not None]
         return max(min(times), self._not_before) if times else None
 
-    def registered(self, over: bytes, now: float) -> None:
+    def take(self, turn: Turn, sa: IkeSa, payloads: list[Payload], now: float) -> Outcome:
+        """The server's reply to a registration: the keys, or why not."""
+        join = self.member.join
+        if first(payloads, PayloadType.GSA) is None:
+            kind = error_of(payloads) or NotifyType.NO_PROPOSAL_CHOSEN
+            again = round(self.refused(kind, now) - now, 1)
+            reason = name_of_notify(kind)
+            turn.tell("registration-refused", "warning", group=join.name, reason=reason, again_in=again)
+            return Outcome.REFUSED
+        try:
+            grant = read_registration(payloads, sa.gsk_w, sa.key_wrap, join)
+            turn.extend(self.member.admit(grant, now, _local(sa.path)))
+        except PeerError as error:
+            # RFC 9838 2.3.3: the policy is not acceptable to us.
+            again = round(self.refused(error.notify, now) - now, 1)
+            turn.tell("policy-refused", "warning", group=join.name, reason=str(error), again_in=again)
+            return Outcome.DECLINED
+        self._registered(sa.spi_i + sa.spi_r, now)
+        turn.tell("registered", group=join.name, server=sa.peer_text)
+        return Outcome.ADMITTED
+
+    def _registered(self, over: bytes, now: float) -> None:
         """The key server has taken us, over this IKE SA."""
         self.over = over
         self._failures = 0
@@ -71,3 +112,12 @@ class Enrolment:
         self._not_before = 0.0
         self._failures = 0
         self._again_at = 0.0
+
+
+def _local(path: Path) -> IpAddress | None:
+    """Our own address on a path, None when the shell does not know it."""
+    try:
+        address = ipaddress.ip_address(path.local.partition("%")[0])
+    except ValueError:
+        return None
+    return None if address.is_unspecified else address

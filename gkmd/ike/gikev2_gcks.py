@@ -19,16 +19,16 @@ from typing import Final, TypeAlias
 from gkmd.core.address import Path
 from gkmd.core.change import Journalled
 from gkmd.core.effect import Ask, Effect
-from gkmd.core.errors import CryptoError, LocalError, PeerError
+from gkmd.core.errors import CryptoError, LocalError
 from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
 from gkmd.group.model import Left, RekeyOrder, Verdict
 from gkmd.ike import gcks_settings
-from gkmd.ike.authenticate import Authenticator, canonical, identity_of
+from gkmd.ike.auth_responder import AuthResponder
+from gkmd.ike.authenticate import Authenticator, canonical
 from gkmd.ike.credentials import Credentials
 from gkmd.ike.dropped import dropped
 from gkmd.ike.gcks_settings import Command, GcksSettings
-from gkmd.ike.half_open import HalfOpen
 from gkmd.ike.init_responder import InitResponder
 from gkmd.ike.proposal import IkePolicy
 from gkmd.ike.registrar import Registrar, Waiting
@@ -46,18 +46,12 @@ from wire.message import Payload, each, first, notify, parse_inner, parse_untrus
 from wire.registry import (
     FLAG_INITIATOR,
     FLAG_RESPONSE,
-    AuthMethod,
     ExchangeType,
     NotifyType,
     PayloadType,
     ProtocolId,
 )
 
-_FIRST_AUTH_ID: Final = 1
-_METHOD: Final = {
-    AuthMethod.SHARED_KEY: "authenticated by shared key",
-    AuthMethod.DIGITAL_SIGNATURE: "authenticated by digital signature",
-}
 _FATAL: Final = (NotifyType.INVALID_SYNTAX, NotifyType.AUTHENTICATION_FAILED)
 
 
@@ -82,10 +76,11 @@ class Gcks:
         self._settings: Final = settings
         self._directory: Final = directory
         self._rng: Final = rng
-        self._authenticator = Authenticator(credentials)
+        authenticator = Authenticator(credentials)
         self._keeper: Final = SaKeeper(directory, settings, rng)
         self._registrar: Final = Registrar(directory, rng)
-        self._init: Final = InitResponder(self._authenticator, policy, settings, rng, self._taken)
+        self._init: Final = InitResponder(authenticator, policy, settings, rng, self._taken)
+        self._auth: Final = AuthResponder(authenticator, self._init.table, self._keeper, self._registrar, rng)
         self._journalled: Journalled | None = journalled
 
     def _taken(self, spi_r: bytes) -> bool:
@@ -146,7 +141,7 @@ class Gcks:
         if sealed is None:
             raise WireError("fragment", "IKE fragmentation was not agreed on")
         if half is not None:
-            return self._on_half_open(half, data, header, sealed, path, now)
+            return self._auth.receive_untrusted(half, data, header, sealed, path, now)
         assert isinstance(known, IkeSa)
         if header.flags & FLAG_RESPONSE:
             return self._on_reply(known, data, header, sealed, now)
@@ -193,75 +188,6 @@ class Gcks:
         turn.sends.clear()
         keeper.end(turn, sa, f"malformed request: {error}", now, linger=True)
         keeper.reply(turn, sa, exchange, [error_notify(NotifyType.INVALID_SYNTAX)], path)
-
-    # --- GSA_AUTH ---------------------------------------------------------------------------------
-
-    def _on_half_open(
-        self, half: HalfOpen, data: bytes, header: Header, sealed: Encrypted, path: Path, now: float
-    ) -> list[Effect]:
-        if header.flags & FLAG_RESPONSE or header.exchange != ExchangeType.GSA_AUTH:
-            raise WireError("unexpected-exchange", f"{header.exchange} on a half-open IKE SA")
-        if header.message_id != _FIRST_AUTH_ID:
-            raise WireError("message-id", f"{header.message_id}")
-        turn = Turn()
-        try:
-            sa = half.keyed(self._rng, now)
-        except CryptoError as error:
-            self._init.table.remove(half, now)
-            turn.tell("ike-sa-failed", "info", reason=f"key exchange: {error}", path=str(path))
-            return turn.effects()
-        plaintext = sa.unseal_untrusted(data, sealed)
-        if sa.ask is not None:
-            return [dropped("repeated", path)]
-        sa.path = path
-        try:
-            payloads = parse_inner(header.exchange, False, sealed.first, plaintext)
-            self._authenticate(turn, half, sa, payloads, path, now)
-        except PeerError as error:
-            # RFC 7296 2.21.2: the only payload, and it does not say why.
-            self._refuse(turn, half, sa, error_notify(error.notify), str(error), path, now)
-        except WireError as error:
-            # RFC 7296 2.21.2: rejected as a whole, before anything about authentication is looked at.
-            kind, detail = NotifyType.INVALID_SYNTAX, b""
-            if error.reason == "unknown-critical":
-                kind, detail = NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((error.payload_type or 0,))
-            self._refuse(turn, half, sa, error_notify(kind, detail), f"malformed: {error}", path, now)
-        return self._keeper.finish(turn)
-
-    def _authenticate(
-        self, turn: Turn, half: HalfOpen, sa: IkeSa, payloads: list[Payload], path: Path, now: float
-    ) -> None:
-        authenticator = self._authenticator
-        request = read_registration_request(payloads)
-        id_i = first(payloads, PayloadType.ID_I)
-        if id_i is None:
-            raise WireError("rule-missing", "ID_I")
-        method = authenticator.verify(half.peers_proof(sa), id_i, payloads, now)
-        sa.peer = identity_of(id_i)
-        proof = authenticator.prove(half.our_proof(sa), sa.peer, method, half.hashes)
-        reason = _METHOD[method]
-        turn.tells.append(sa.move(SaState.AUTHENTICATED, reason))
-        waiting = Waiting(
-            sa,
-            request,
-            ExchangeType.GSA_AUTH,
-            path,
-            [Payload(PayloadType.ID_R, authenticator.id_payload), *proof],
-            half,
-            notify(payloads, NotifyType.INITIAL_CONTACT) is not None,
-            reason,
-        )
-        self._registrar.ask(turn, waiting)
-
-    def _refuse(
-        self, turn: Turn, half: HalfOpen, sa: IkeSa, notice: Payload, reason: str, path: Path, now: float
-    ) -> None:
-        """GSA_AUTH has failed: one notification, no SA."""
-        self._init.table.remove(half, now)
-        turn.tell("authentication-failed", "warning", path=str(path), reason=reason)
-        turn.tells.append(sa.move(SaState.GONE, reason))
-        self._keeper.reply(turn, sa, ExchangeType.GSA_AUTH, [notice], path)
-        self._keeper.linger(sa, now)
 
     # --- answer -----------------------------------------------------------------------------------
 
@@ -392,8 +318,9 @@ class Gcks:
                     raise LocalError(str(error)) from None
                 self._keeper.left(turn, left, now)
                 if credentials is not None:
-                    self._authenticator = Authenticator(credentials)
-                    self._init.use(self._authenticator)
+                    authenticator = Authenticator(credentials)
+                    self._init.use(authenticator)
+                    self._auth.use(authenticator)
         return self._keeper.finish(turn)
 
     def _remove_member(self, turn: Turn, command: gcks_settings.RemoveMember, now: float) -> None:

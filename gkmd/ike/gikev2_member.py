@@ -12,16 +12,14 @@ told nothing but our own, and nothing that it says takes effect.
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
-from gkmd.core.address import IpAddress, Path
+from gkmd.core.address import Path
 from gkmd.core.effect import Ask, Effect, InstallPolicy, InstallSa, Send
-from gkmd.core.errors import CryptoError, LocalError, PeerError
+from gkmd.core.errors import CryptoError, LocalError
 from gkmd.core.rng import Rng
 from gkmd.group.model import Verdict
 from gkmd.ike import member_settings
@@ -29,37 +27,25 @@ from gkmd.ike.authenticate import Authenticator
 from gkmd.ike.connector import Connector
 from gkmd.ike.credentials import Credentials
 from gkmd.ike.dropped import dropped
-from gkmd.ike.enrolment import Enrolment, jittered
+from gkmd.ike.enrolment import Enrolment, Outcome, jittered
+from gkmd.ike.errand import Errand, farewell, registration
 from gkmd.ike.group_join import GroupJoin, GroupSettings
 from gkmd.ike.group_member import GroupMember, State
-from gkmd.ike.initiator import error_of, name_of_notify
 from gkmd.ike.member_settings import Command, MemberSettings, Server
 from gkmd.ike.proposal import IkePolicy
-from gkmd.ike.read_gikev2 import read_registration
-from gkmd.ike.registration_request import build_registration_request, error_notify, id_g
+from gkmd.ike.registration_request import error_notify
 from gkmd.ike.removal import DELETE_IKE_SA
-from gkmd.ike.render_gikev2 import offer
 from gkmd.ike.sa import IkeSa, SaState
+from gkmd.ike.server_requests import FATAL, ON_REQUEST
 from gkmd.ike.turn import Turn
 from gkmd.ike.window import Admission
 from wire.errors import WireError
 from wire.header import Header, peek_untrusted
 from wire.ikev2 import Encrypted
-from wire.message import Payload, each, first, notify, parse_inner, parse_untrusted
-from wire.registry import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType, PayloadType, ProtocolId
+from wire.message import Payload, first, notify, parse_inner, parse_untrusted
+from wire.registry import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType, PayloadType
 
 _REKEY_SPI_OCTETS: Final = 16
-_FATAL: Final = (NotifyType.INVALID_SYNTAX, NotifyType.AUTHENTICATION_FAILED)
-
-
-@dataclass(frozen=True, slots=True)
-class _Errand:
-    """A request of ours: what it says, and for which group. ``registers``: GSA and KD are expected."""
-
-    exchange: ExchangeType
-    payloads: Sequence[Payload]
-    enrolment: Enrolment | None = None
-    registers: bool = False
 
 
 class MemberEndpoint:
@@ -87,8 +73,8 @@ class MemberEndpoint:
         self._connector: Final = Connector(authenticator, policy, servers, self._settings, rng)
         self._sa: IkeSa | None = None
         self._last: IkeSa | None = None  # ended by the server: its Delete may be repeated
-        self._errand: _Errand | None = None  # whose reply is awaited
-        self._errands: deque[_Errand] = deque()
+        self._errand: Errand | None = None  # whose reply is awaited
+        self._errands: deque[Errand] = deque()
         self._stop_by: float | None = None
         self._stopped = False
 
@@ -221,7 +207,7 @@ class MemberEndpoint:
         elif not self._connector.busy and self._stop_by is None and self._connector.ready_at <= now:
             enrolment = self._most_due(now)
             if enrolment is not None:
-                self._connector.begin(turn, enrolment, self._registration(enrolment), now)
+                self._connector.begin(turn, enrolment, registration(enrolment), now)
         return turn.effects()
 
     def _next_errand(self, turn: Turn, sa: IkeSa, now: float) -> None:
@@ -230,20 +216,15 @@ class MemberEndpoint:
             enrolment = self._most_due(now)
             at = self._liveness_at(sa)
             if enrolment is not None:
-                payloads = self._registration(enrolment)
-                errand = _Errand(ExchangeType.GSA_REGISTRATION, payloads, enrolment, registers=True)
+                errand = Errand(
+                    ExchangeType.GSA_REGISTRATION, registration(enrolment), enrolment, registers=True
+                )
             elif at is not None and at <= now:
-                errand = _Errand(ExchangeType.INFORMATIONAL, [])  # RFC 7296 2.4
+                errand = Errand(ExchangeType.INFORMATIONAL, [])  # RFC 7296 2.4
         if errand is not None:
             self._errand = errand
             datagram = sa.request(errand.exchange, errand.payloads, now + self._settings.backoff.wait(1))
             turn.sends.append(Send(datagram, sa.path))
-
-    def _registration(self, enrolment: Enrolment) -> list[Payload]:
-        join = enrolment.member.join
-        return build_registration_request(
-            join.group_id, offer(join.offer), join.sender_ids if join.sends else None
-        )
 
     def _retransmit(self, turn: Turn, sa: IkeSa, now: float) -> None:
         pending, backoff = sa.window.pending, self._settings.backoff
@@ -281,40 +262,15 @@ class MemberEndpoint:
     def _registered(
         self, turn: Turn, sa: IkeSa, enrolment: Enrolment, payloads: list[Payload], now: float
     ) -> None:
-        """What the server says to a registration: the keys, or why not."""
-        member = enrolment.member
-        name = member.join.name
-        if first(payloads, PayloadType.GSA) is None:
-            kind = error_of(payloads) or NotifyType.NO_PROPOSAL_CHOSEN
-            at = enrolment.refused(kind, now)
-            reason = name_of_notify(kind)
-            turn.tell(
-                "registration-refused", "warning", group=name, reason=reason, again_in=round(at - now, 1)
-            )
-            return
-        try:
-            grant = read_registration(payloads, sa.gsk_w, sa.key_wrap, member.join)
-            turn.extend(member.admit(grant, now, _local(sa.path)))
-        except PeerError as error:
-            # RFC 9838 2.3.3: the policy is not acceptable to us, and the server is told.
-            at = enrolment.refused(error.notify, now)
-            turn.tell("policy-refused", "warning", group=name, reason=str(error), again_in=round(at - now, 1))
-            self._errands.append(self._farewell(enrolment, NotifyType.NO_PROPOSAL_CHOSEN))
-            return
-        enrolment.registered(sa.spi_i + sa.spi_r, now)
-        turn.tell("registered", group=name, server=str(sa.peer))
-
-    def _farewell(self, enrolment: Enrolment, kind: NotifyType) -> _Errand:
-        """RFC 9838 2.3.2: IDg and a notification take the member out of the group."""
-        payloads = [id_g(enrolment.member.join.group_id), error_notify(kind)]
-        return _Errand(ExchangeType.GSA_REGISTRATION, payloads, enrolment)
+        if enrolment.take(turn, sa, payloads, now) is Outcome.DECLINED:
+            self._errands.append(farewell(enrolment, NotifyType.NO_PROPOSAL_CHOSEN))
 
     def _leave(self, turn: Turn, enrolment: Enrolment, now: float) -> None:
         known = enrolment.over is not None
         turn.extend(enrolment.member.leave(now))
         enrolment.over = None
         if known and self._sa is not None and self._sa.state is SaState.ESTABLISHED:
-            self._errands.append(self._farewell(enrolment, NotifyType.REGISTRATION_FAILED))
+            self._errands.append(farewell(enrolment, NotifyType.REGISTRATION_FAILED))
 
     def _stop(self, turn: Turn, now: float) -> None:
         if self._stop_by is not None:
@@ -326,7 +282,7 @@ class MemberEndpoint:
             self._finish_stop(turn, "no IKE SA")
         else:
             turn.tells.append(self._sa.move(SaState.CLOSING, "we stop"))
-            self._errands.append(_Errand(ExchangeType.INFORMATIONAL, [DELETE_IKE_SA]))
+            self._errands.append(Errand(ExchangeType.INFORMATIONAL, [DELETE_IKE_SA]))
 
     def _finish_stop(self, turn: Turn, reason: str) -> None:
         if self._sa is not None:
@@ -387,7 +343,7 @@ class MemberEndpoint:
         sa.heard = now
         try:
             payloads = parse_inner(header.exchange, False, inner, plaintext)
-            handler = _ON_REQUEST.get((sa.state, header.exchange))
+            handler = ON_REQUEST.get((sa.state, header.exchange))
             if handler is None:
                 raise WireError("unexpected-exchange", f"{header.exchange} in state {sa.state.value}")
         except WireError as error:
@@ -399,45 +355,12 @@ class MemberEndpoint:
                 # RFC 7296 2.21.3: fatal for both sides, without a Delete.
                 self._sa_gone(turn, f"malformed request: {error}", now, lost=True)
             return
-        reply, gone = handler(self, turn, sa, payloads, now)
-        turn.sends.append(Send(sa.reply(header.exchange, reply), path))
-        if gone:
-            self._sa_gone(turn, gone, now, lost=False)
-
-    def _on_informational(
-        self, turn: Turn, sa: IkeSa, payloads: list[Payload], now: float
-    ) -> tuple[list[Payload], str]:
-        fatal = next((kind for kind in _FATAL if notify(payloads, kind) is not None), None)
-        if any(body.protocol == ProtocolId.IKE for body in each(payloads, PayloadType.DELETE)):
-            return [], "deleted by the server"
-        return [], f"given up by the server: {fatal.name}" if fatal is not None else ""
-
-    def _on_create_child(
-        self, turn: Turn, sa: IkeSa, payloads: list[Payload], now: float
-    ) -> tuple[list[Payload], str]:
-        # RFC 9838 2.3: Child SAs on this IKE SA are not recommended.
-        return [error_notify(NotifyType.NO_ADDITIONAL_SAS)], ""
-
-    def _on_inband(
-        self, turn: Turn, sa: IkeSa, payloads: list[Payload], now: float
-    ) -> tuple[list[Payload], str]:
-        """RFC 9838 2.4.2. The message does not name its group: it is the one whose addresses or SPIs it
-        names.
-        """
         over = sa.spi_i + sa.spi_r
-        here = [e for e in self._enrolments.values() if e.member.registered and e.over == over]
-        try:
-            named = [e for e in here if e.member.concerned(payloads)] or (here if len(here) == 1 else [])
-            if named:
-                turn.extend(named[0].member.inband(payloads, sa.gsk_w, now))
-                return [], ""
-        except PeerError as error:
-            turn.tell("rekey-refused", "warning", server=sa.peer_text, reason=str(error))
-            return [error_notify(NotifyType.NO_PROPOSAL_CHOSEN)], ""
-        # A Delete of what is gone already is no error; keys for nobody are.
-        if first(payloads, PayloadType.GSA) is None:
-            return [], ""
-        return [error_notify(NotifyType.NO_PROPOSAL_CHOSEN)], ""
+        here = [e.member for e in self._enrolments.values() if e.member.registered and e.over == over]
+        answer = handler(turn, sa, here, payloads, now)
+        turn.sends.append(Send(sa.reply(header.exchange, answer.payloads), path))
+        if answer.ends:
+            self._sa_gone(turn, answer.ends, now, lost=False)
 
     def _on_reply(
         self, turn: Turn, sa: IkeSa, header: Header, inner: int, plaintext: bytes, now: float
@@ -450,7 +373,7 @@ class MemberEndpoint:
         except WireError as error:
             self._sa_gone(turn, f"malformed reply: {error}", now, lost=True)
             return
-        fatal = next((kind for kind in _FATAL if notify(payloads, kind) is not None), None)
+        fatal = next((kind for kind in FATAL if notify(payloads, kind) is not None), None)
         if fatal is not None:
             self._sa_gone(turn, f"given up by the server: {fatal.name}", now, lost=True)
         elif errand is not None and errand.registers and errand.enrolment is not None:
@@ -489,28 +412,3 @@ def _sealed(data: bytes, header: Header) -> Encrypted:
     if sealed is None:
         raise WireError("fragment", "IKE fragmentation was not agreed on")
     return sealed
-
-
-def _local(path: Path) -> IpAddress | None:
-    """Our own address on a path, None when the shell does not know it."""
-    try:
-        address = ipaddress.ip_address(path.local.partition("%")[0])
-    except ValueError:
-        return None
-    return None if address.is_unspecified else address
-
-
-_OnRequest: TypeAlias = Callable[
-    [MemberEndpoint, Turn, IkeSa, list[Payload], float], tuple[list[Payload], str]
-]
-
-# Each returns the payloads of the reply, and the reason when the SA ends with it.
-_ON_REQUEST: Final[dict[tuple[SaState, int], _OnRequest]] = {
-    (state, exchange): handler
-    for state in (SaState.ESTABLISHED, SaState.CLOSING)
-    for exchange, handler in (
-        (ExchangeType.INFORMATIONAL, MemberEndpoint._on_informational),
-        (ExchangeType.GSA_INBAND_REKEY, MemberEndpoint._on_inband),
-        (ExchangeType.CREATE_CHILD_SA, MemberEndpoint._on_create_child),
-    )
-}

@@ -65,9 +65,10 @@ class Ledger:
 
     def done(self, effect: Persist, failed: bool) -> None:
         """The driver's word on a Persist. They come in the order in which they were returned."""
-        if not any(each is effect for each, _ in self._in_flight):
+        in_flight = self._in_flight
+        if not any(each is effect for each, _ in in_flight):
             return
-        while self._in_flight.popleft()[0] is not effect:
+        while in_flight.popleft()[0] is not effect:
             continue
         if failed:
             newer = frozenset[Row]().union(*(rows for _, rows in self._in_flight))

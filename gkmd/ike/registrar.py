@@ -23,8 +23,8 @@ from gkmd.ike.rekey_sender import send_orders
 from gkmd.ike.render_gikev2 import acceptable, render_registration
 from gkmd.ike.sa import IkeSa
 from gkmd.ike.turn import Turn
-from wire.ikev2 import Sa
-from wire.message import Payload
+from wire.chain import GENERIC_OCTETS, Body, Payload, build_payloads
+from wire.ikev2 import Sa, Unknown
 from wire.registry import ExchangeType, NotifyType
 
 _MOST_JUDGED: Final = 64
@@ -47,7 +47,7 @@ class Waiting:
 class Registrar:
     """Asks, and turns verdicts into payloads."""
 
-    __slots__ = ("_directory", "_judged", "_number", "_rng", "_waiting")
+    __slots__ = ("_directory", "_judged", "_number", "_octets", "_rng", "_waiting")
 
     def __init__(self, directory: Directory, rng: Rng) -> None:
         self._directory: Final = directory
@@ -55,6 +55,7 @@ class Registrar:
         self._number = 0
         self._waiting: dict[int, Waiting] = {}
         self._judged: dict[tuple[int, int], tuple[Sa, GroupPolicy, bool]] = {}
+        self._octets: dict[int, tuple[Body, Payload]] = {}
 
     def ask(self, turn: Turn, waiting: Waiting) -> None:
         """Put the question to the shell; the SA remembers that it is open."""
@@ -121,7 +122,20 @@ class Registrar:
             sends=verdict.sends,
             address=waiting.path.remote,
         )
-        return render_registration(view, waiting.sa.gsk_w)
+        gsa, *others = render_registration(view, waiting.sa.gsk_w)
+        return [self._built(gsa), *others]
+
+    def _built(self, gsa: Payload) -> Payload:
+        """The same GSA goes to every member that comes within a second: its octets are made once."""
+        key = id(gsa.body)
+        known = self._octets.get(key)
+        if known is None:
+            if len(self._octets) >= _MOST_JUDGED:
+                self._octets.clear()
+            _, chain = build_payloads([gsa])
+            octets = Payload(gsa.type, Unknown(chain[GENERIC_OCTETS:]))
+            known = self._octets[key] = (gsa.body, octets)
+        return known[1]
 
     def _acceptable(self, sag: Sa, policy: GroupPolicy) -> bool:
         # The codec gives the same record for the same octets; it is held here, so no other has its id.

@@ -60,10 +60,7 @@ def render_registration(view: GroupView, gsk_w: SecretBytes) -> list[Payload]:
     live = [sa for sa in view.data_sas if gone_at(sa) > view.now]
     # RFC 9838 table 9 note 1: both attributes, or neither, by counter mode and GROUP_SENDER.
     counter_sender = policy.cipher.aead and bool(view.sender_ids)
-    policies: list[GroupSaPolicy | GroupWidePolicy] = [_kek_policy(policy, kek, view.now, registration=True)]
-    policies += [_tek_policy(policy, sa, view.now) for sa in live]
-    policies.append(_group_wide(policy, policy.sender_id_bits if counter_sender else None))
-
+    gsa = _registration_gsa(view, live, policy.sender_id_bits if counter_sender else None)
     bags: list[GroupKeyBag | MemberKeyBag] = [_key_bag(ProtocolId.GIKE_UPDATE, kek.spi, gsk_w, kek.key)]
     bags += [_key_bag(ProtocolId.ESP, spi_octets(sa.spi), gsk_w, sa.key) for sa in live]
     own = _auth_key(kek)
@@ -74,7 +71,33 @@ def render_registration(view: GroupView, gsk_w: SecretBytes) -> list[Payload]:
         ]
     if own:
         bags.append(MemberKeyBag(own))
-    return [*_policy_payloads(policies, bags), *_mode_notify(policy, esp=True)]
+    return [
+        Payload(PayloadType.GSA, gsa),
+        Payload(PayloadType.KD, Kd(bags)),
+        *_mode_notify(policy, esp=True),
+    ]
+
+
+_remembered: Final[dict[tuple[object, ...], tuple[tuple[object, ...], Gsa]]] = {}
+_MOST_REMEMBERED: Final = 64
+
+
+def _registration_gsa(view: GroupView, live: list[DataSa], sender_id_bits: int | None) -> Gsa:
+    """The policy is the same for all members that come within the same second: made once, and not changed."""
+    policy, kek, now = view.policy, view.rekey_sa, view.now
+    seconds = [int(gone_at(kek) - now), *(int(gone_at(sa) - now) for sa in live)]
+    # Records are replaced, not changed, and those held here keep their id.
+    holds = (policy, kek, *live)
+    key = (*map(id, holds), *seconds, sender_id_bits)
+    found = _remembered.get(key)
+    if found is None:
+        policies: list[GroupSaPolicy | GroupWidePolicy] = [_kek_policy(policy, kek, now, registration=True)]
+        policies += [_tek_policy(policy, sa, now) for sa in live]
+        policies.append(_group_wide(policy, sender_id_bits))
+        if len(_remembered) >= _MOST_REMEMBERED:
+            _remembered.clear()
+        found = _remembered[key] = (holds, Gsa(policies))
+    return found[1]
 
 
 def render_rekey(order: RekeyOrder) -> list[Payload]:

@@ -152,17 +152,21 @@ class IkeSa:
     def move(self, state: SaState, reason: str) -> Tell:
         """The only way that ``state`` changes. Returns the line that says so."""
         old, self.state, self.reason = self.state, state, reason
-        level = "info" if state is SaState.GONE or state is SaState.ESTABLISHED else "debug"
-        fields: dict[str, object] = {
-            "spi": self.spi_r.hex(),
-            "from": old.value,
-            "to": state.value,
-            "reason": reason,
-            "path": str(self.path),
-        }
-        if self.peer is not None:
-            fields["peer"] = self.peer_text
-        return Tell("ike-sa-state", level, fields)
+        # Beginnings are told by what they are for (a member joined, or was refused); ends speak for
+        # themselves.
+        level = "info" if state is SaState.GONE else "debug"
+        return Tell(
+            "ike-sa-state",
+            level,
+            {
+                "spi": self.spi_r.hex(),
+                "from": old._value_,
+                "to": state._value_,
+                "reason": reason,
+                "path": str(self.path),
+                "peer": self.peer_text,
+            },
+        )
 
     # --- messages ---------------------------------------------------------------------------------
 

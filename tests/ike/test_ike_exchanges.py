@@ -302,7 +302,7 @@ def test_a_server_that_does_not_know_the_key_is_not_believed(monkeypatch: pytest
     verify = Authenticator.verify
 
     def gullible(self: Authenticator, *args: object) -> AuthMethod:
-        if self is world.server._authenticator:
+        if self is world.server._auth._authenticator:
             return AuthMethod.SHARED_KEY
         return verify(self, *args)  # type: ignore[arg-type]
 

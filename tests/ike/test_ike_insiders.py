@@ -1,6 +1,8 @@
-"""Content that is properly sealed and nonetheless damaged: what a peer with keys, but without manners, could send.
+"""Content that is properly sealed and nonetheless damaged: what a peer with keys, but without manners,
+could send.
 
-No exception leaves a machine. It answers, or it ends the SA with a reason; it never goes on with half of a message.
+No exception leaves a machine. It answers, or it ends the SA with a reason; it never goes on with half of a
+message.
 """
 
 from __future__ import annotations
@@ -201,7 +203,9 @@ def test_odd_identities_are_no_trouble(identity: Identity) -> None:
     (half,) = world.server._init.table._by_spi.values()
     payloads = inside(half.keyed(world.rng, world.now), datagram.data)
     changed = [
-        Payload(p.type, Id(identity.kind, identity.data)) if p.type in (PayloadType.ID_I, PayloadType.ID_G) else p
+        Payload(p.type, Id(identity.kind, identity.data))
+        if p.type in (PayloadType.ID_I, PayloadType.ID_G)
+        else p
         for p in payloads
     ]
     from endpoint_rig import seal

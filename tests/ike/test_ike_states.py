@@ -10,7 +10,7 @@ import pytest
 from endpoint_rig import World, established, id_payloads, inside, join, note, notes, policy, seal, turned
 
 from gkmd.core.effect import Tell
-from gkmd.ike import gikev2_gcks, gikev2_member
+from gkmd.ike import gikev2_gcks, gikev2_member, server_requests
 from gkmd.ike.registration_request import build_registration_request, id_g
 from gkmd.ike.removal import DELETE_IKE_SA
 from gkmd.ike.sa import IkeSa, SaState
@@ -181,7 +181,7 @@ def test_the_member(state: SaState, pair: tuple[ExchangeType, bool]) -> None:
     elif state in (SaState.HALF_OPEN, SaState.GONE) or exchange is ExchangeType.GSA_AUTH:
         assert not replies  # the server has not authenticated itself, or is no longer known
         assert ours.state is state
-    elif (state, exchange) in gikev2_member._ON_REQUEST:
+    elif (state, exchange) in server_requests.ON_REQUEST:
         assert len(replies) == 1
         assert NotifyType.INVALID_SYNTAX not in notes(replies[0])
     else:
@@ -190,7 +190,7 @@ def test_the_member(state: SaState, pair: tuple[ExchangeType, bool]) -> None:
 
 
 def test_the_tables_name_only_states_that_exist() -> None:
-    pairs = itertools.chain(gikev2_gcks._ON_REQUEST, gikev2_gcks._ON_REPLY, gikev2_member._ON_REQUEST)
+    pairs = itertools.chain(gikev2_gcks._ON_REQUEST, gikev2_gcks._ON_REPLY, server_requests.ON_REQUEST)
     for state, exchange in pairs:
         assert state in (SaState.ESTABLISHED, SaState.CLOSING)
         assert ExchangeType(exchange)

@@ -156,7 +156,9 @@ def test_a_server_with_both_serves_both() -> None:
     world.run(1)
     assert len(world.registered()) == 2
     methods = {
-        t.fields["peer"]: t.fields["reason"] for t in world.events("ike-sa-state") if t.level == "info"
+        t.fields["peer"]: t.fields["reason"]
+        for t in world.events("ike-sa-state")
+        if t.fields["to"] == "established"
     }
     assert "shared key" in str(methods[str(member_name(1))])
     assert "signature" in str(methods[str(ME)])

@@ -15,7 +15,9 @@ from gkmd.ike.sa import SaState
 
 def test_a_thousand_registrations_each_with_one_member_and_one_sa_set() -> None:
     begin = time.process_time()
-    world = World(members=1000, seed="thousand", fate=terrible(20251), settings=GcksSettings(cookie_threshold=64))
+    world = World(
+        members=1000, seed="thousand", fate=terrible(20251), settings=GcksSettings(cookie_threshold=64)
+    )
     while len(world.registered()) < 1000 and world.now < T0 + 120:
         world.run(1)
     spent = time.process_time() - begin

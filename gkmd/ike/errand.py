@@ -1,0 +1,36 @@
+"""What a member asks its key server, one thing at a time: registering, leaving, whether it lives, the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gkmd.ike.enrolment import Enrolment
+from gkmd.ike.registration_request import build_registration_request, error_notify, id_g
+from gkmd.ike.render_gikev2 import offer
+from wire.message import Payload
+from wire.registry import ExchangeType, NotifyType
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A request of ours: what it says, and for which group. ``registers``: GSA and KD are expected."""
+
+    exchange: ExchangeType
+    payloads: Sequence[Payload]
+    enrolment: Enrolment | None = None
+    registers: bool = False
+
+
+def registration(enrolment: Enrolment) -> list[Payload]:
+    """IDg, SAg, and N(GROUP_SENDER) when the member sends (RFC 9838 2.3.3)."""
+    join = enrolment.member.join
+    return build_registration_request(
+        join.group_id, offer(join.offer), join.sender_ids if join.sends else None
+    )
+
+
+def farewell(enrolment: Enrolment, kind: NotifyType) -> Errand:
+    """RFC 9838 2.3.2: IDg and a notification take the member out of the group."""
+    payloads = [id_g(enrolment.member.join.group_id), error_notify(kind)]
+    return Errand(ExchangeType.GSA_REGISTRATION, payloads, enrolment)
