@@ -35,11 +35,9 @@ class Memberships:
         return joins + (self._leave([m for m in self._joined if m not in wanted]) if leave else [])
 
     def leave_old_rekeys(self, wanted: Iterable[Membership]) -> list[Effect]:
-        """Leave rekey addresses that no Rekey SA uses any more, unless there is none at all: the copies of an
-        exclusion are still to be counted as what they are.
-        """
+        """Leave the rekey addresses that no Rekey SA uses any more."""
         wanted = list(wanted)
-        return self._leave([m for m in self._joined if m[1] and m not in wanted]) if wanted else []
+        return self._leave([m for m in self._joined if m[1] and m not in wanted])
 
     def leave_all(self) -> list[Effect]:
         return self._leave(list(self._joined))

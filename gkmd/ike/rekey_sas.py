@@ -67,17 +67,13 @@ class RekeySas:
         return held is not None and held.grant.key != grant.key
 
     def outdated(self, grant: RekeyGrant | None) -> bool:
-        """Whether a registration was answered before a rekey that has already been taken (RFC 9838 2.3.3).
-
-        Its Rekey SA is one that has been replaced, or the next Message ID that it names is one that has been
-        seen.
+        """Whether a registration was answered before a rekey that we have taken already (RFC 9838 2.3.3): the
+        next Message ID that it names is one that has been seen.
         """
-        if grant is None:
+        held = self.find(grant.spi) if grant is not None else None
+        if grant is None or held is None or held.grant.key != grant.key:
             return False
-        held = self.find(grant.spi)
-        if held is None or held.grant.key != grant.key:
-            return False
-        return held is not self.current or grant.first_message_id < held.next_message_id
+        return grant.first_message_id < held.next_message_id
 
     def install(self, grant: RekeyGrant, soft: Callable[[float], float], now: float) -> None:
         """A new current Rekey SA. If known, its life does not get longer nor its Message ID smaller."""

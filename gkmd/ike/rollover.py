@@ -103,16 +103,12 @@ class Rollover:
         ``tick`` has to follow: it does the switches that are due at once.
         """
         wanted = [g for g in grants if g.spi not in self._held]
-        sending = {output for output, spi in self._active.items() if spi in self._held}
         plan: list[tuple[DataGrant, Direction, float | None]] = []
         for grant in sorted(wanted, key=_lifetime):
             direction = self.direction(grant, own)
-            if direction is Direction.IN:
-                plan.append((grant, direction, None))
-            elif direction is Direction.OUT:
+            if direction is not None:
                 # RFC 9838 4.4.3.1.1: wait before sending on it, if there is something to send on meanwhile.
-                wait = activation if self._output(grant, own) in sending else 0.0
-                plan.append((grant, direction, now + wait))
+                plan.append((grant, direction, now + activation if direction is Direction.OUT else None))
         return self._carry_out(plan, own, soft, now)
 
     def replace_all(

@@ -267,7 +267,10 @@ def test_deletes_of_what_is_not_there() -> None:
 def test_a_delete_alone_uses_the_delays_known() -> None:
     server, on = admitted(RECEIVER)
     (old,) = spis(on)
+    assert on.member.registration_due is not None
+    assert on.member.registration_due < T0 + 600
     receive(on, seal_rekey(server.order(T0 + 5, (), (old,)), server.rng), T0 + 5)
+    assert on.member.registration_due > T0 + 3000
     assert on.member.deadline() == T0 + 15
     effects = do(on, on.member.tick(T0 + 15))
     assert reasons(effects, "data-sa-removed") == ["deleted"]

@@ -48,6 +48,7 @@ def test_excluded_by_a_zero_spi(join: GroupJoin) -> None:
     assert ("RemoveSa" in kinds(effects)) is join.sends
     assert (on.member.state, on.member.registered) == (State.EXCLUDED, False)
     assert on.member.rekey_spis == ()
+    assert not any(port for _, port, _ in on.listening)
     due = on.member.registration_due
     assert due is not None
     assert T0 + 100 <= due <= T0 + 105
@@ -124,13 +125,17 @@ def test_all_data_sas_deleted() -> None:
     kd = first(payloads, PayloadType.KD)
     assert gsa is not None
     assert kd is not None
-    wanted = new.spi.to_bytes(4, "big")
-    gsa.policies = [p for p in gsa.policies if isinstance(p, GroupSaPolicy) and p.spi == wanted]
-    kd.bags = [b for b in kd.bags if not isinstance(b, MemberKeyBag) and b.spi == wanted]
+    gone = server.new_tek(T0 + 1, TX2)
+    do(on, on.member.admit(server.grant(RECEIVER, T0 + 1), T0 + 1))
+    again = next(iter(server.teks))
+    wanted = {spi.to_bytes(4, "big") for spi in (new.spi, again)}
+    gsa.policies = [p for p in gsa.policies if isinstance(p, GroupSaPolicy) and p.spi in wanted]
+    kd.bags = [b for b in kd.bags if not isinstance(b, MemberKeyBag) and b.spi in wanted]
     payloads.append(Payload(PayloadType.DELETE, Delete(3, 4, [bytes(4)])))
     do(on, on.member.inband(payloads, GSK_W, T0 + 1))
+    assert gone.spi in spis(on)
     do(on, on.member.tick(T0 + 11))
-    assert spis(on) == {new.spi}
+    assert spis(on) == {new.spi, again}
 
 
 def test_leaving_leaves_nothing() -> None:
@@ -239,6 +244,10 @@ def test_another_mode_needs_other_policies() -> None:
     assert {p.mode for p in on.kernel.policies.values()} == {Mode.TUNNEL}
     assert {sa.mode for sa in on.kernel.sas.values()} == {Mode.TUNNEL}
     assert kinds(effects)[:2] == ["RemoveSa", "RemovePolicy"]
+    server.policy = POLICY
+    do(on, on.member.admit(server.grant(BOTH, T0 + 6), T0 + 6))
+    assert {p.mode for p in on.kernel.policies.values()} == {Mode.TRANSPORT}
+    assert on.sends_on(GROUP_ADDRESS) is not None
 
 
 def test_the_same_spi_with_another_key() -> None:
@@ -253,6 +262,16 @@ def test_the_same_spi_with_another_key() -> None:
     clash = replace(server.teks[spi], key=SecretBytes(b"\x01" * 36))
     effects = receive(on, seal_rekey(server.order(T0 + 6, (clash,)), server.rng), T0 + 6)
     assert events(effects) == ["rekey-refused"]
+
+
+def test_a_rekey_that_names_the_current_rekey_sa_again() -> None:
+    """RFC 9838 2.4.1: GSA has the current policy. Nothing begins anew by it, message ids least of all."""
+    server, on = admitted(RECEIVER)
+    prolonged = replace(server.kek, expires=T0 + 50000, next_message_id=0)
+    receive(on, seal_rekey(server.order(T0, (server.new_tek(T0, TX2),), (), prolonged), server.rng), T0 + 1)
+    status = on.member.status(T0 + 1)["rekey_sas"]
+    assert isinstance(status, list)
+    assert [(r["next_message_id"], r["seconds_left"]) for r in status] == [(1, 3599)]
 
 
 def test_an_answer_that_a_rekey_has_overtaken() -> None:

@@ -230,6 +230,7 @@ POLICY_FAULTS: dict[str, tuple[Change, str]] = {
     "no-lifetime": (set_attribute(lambda p: sa(p, 1), 1, None), "data SA has no lifetime"),
     "zero-lifetime": (set_attribute(lambda p: sa(p, 1), 1, bytes(4)), "data SA has no lifetime"),
     "no-rekey-lifetime": (set_attribute(lambda p: sa(p, 0), 1, None), "Rekey SA has no lifetime"),
+    "zero-rekey-lifetime": (set_attribute(lambda p: sa(p, 0), 1, bytes(4)), "Rekey SA has no lifetime"),
     "two-keks": (add_second_kek, "does not allow"),
     "only-group-wide": (only_wide, "does not allow"),
     "two-group-wide": (lambda p: gsa(p).policies.append(wide(p)), "does not allow"),

@@ -184,6 +184,15 @@ def test_what_is_written_by_hand_we_take(joined: tuple[Server, GroupMember], how
     assert installed.key.reveal() == bytes(range(36))
 
 
+def test_a_response_by_hand(joined: tuple[Server, GroupMember]) -> None:
+    """There is nothing that a rekey could answer, however well it is sealed and signed."""
+    server, receiver = joined
+    assert server.signing_key is not None
+    datagram, _ = a_rekey_by_hand(server, seed=server.signing_key.reveal(), flags=0x28)
+    effects = receiver.receive_rekey_untrusted(datagram, T0 + 1)
+    assert [f["reason"] for f in told(effects, "rekey-dropped")] == ["flags"]  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "auth_head",
     [
