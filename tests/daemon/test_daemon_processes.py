@@ -6,7 +6,9 @@ import os
 import resource
 import signal
 import socket
+import struct
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +162,54 @@ def test_a_full_disk(tmp_path: Path) -> None:
         assert status["events"]["journal-failed"] == 1
         assert status["events"].get("internal-fault", 0) == 0
         assert server.end() == 0
+
+
+HEADER = struct.Struct(">8s8sBBBBII")
+
+
+def ike(
+    version: int = 0x20, exchange: int = 34, flags: int = 8, length: int = 28, body: bytes = b""
+) -> bytes:
+    """An IKE header without much behind it."""
+    return HEADER.pack(b"initiato", bytes(8), 0, version, exchange, flags, 0, length) + body
+
+
+JUNK = {
+    b"": "truncated",
+    b"x" * 27: "truncated",
+    ike(length=29): "truncated",
+    ike(length=20): "length",
+    ike(body=b"trailing"): "trailing",
+    ike(version=0x10): "isakmp-1",
+    ike(version=0x30): "version",
+    ike(exchange=39): "unknown-spi",
+    ike(exchange=39, flags=0): "flags",
+    ike(length=16_385, body=bytes(16_357)): "too-long",
+    bytes(4) + ike(version=0x10): "isakmp-1",
+    b"\xff": "nat-keepalive",
+}
+
+
+def test_junk_is_dropped_counted_and_never_answered(tmp_path: Path) -> None:
+    with world(tmp_path) as made:
+        server, rx = made.server, made.member("rx1")
+        made.know("tx")
+        server.start()
+        server.ready()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind(("127.0.0.1", 0))
+            for junk in JUNK:
+                stranger.sendto(junk, ("127.0.0.1", made.port))
+            wanted = dict(Counter(JUNK.values()))
+            wait_for("all of it", lambda: sum(server.ask("status")["dropped"].values()) == len(JUNK))
+            assert server.ask("status")["dropped"] == wanted
+            stranger.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                stranger.recv(1)
+        rx.start()
+        made.wait_registered(rx)
+        assert not server.events("internal-fault")
+        assert "Traceback" not in server.log.read_text()
 
 
 def failed_start(daemon: Daemon, status: int, *words: str, before: Any = None) -> str:
