@@ -15,8 +15,9 @@ from gkmd.core.rng import Rng
 from gkmd.ike.authenticate import Authenticator, identity_of
 from gkmd.ike.dropped import dropped
 from gkmd.ike.half_open import HalfOpen, HalfOpenTable
+from gkmd.ike.notices import error_notify
 from gkmd.ike.registrar import Registrar, Waiting
-from gkmd.ike.registration_request import error_notify, read_registration_request
+from gkmd.ike.registration_request import read_registration_request
 from gkmd.ike.sa import IkeSa, SaState
 from gkmd.ike.sa_keeper import SaKeeper
 from gkmd.ike.turn import Turn
@@ -121,5 +122,5 @@ class AuthResponder:
         self._table.remove(half, now)
         turn.tell("authentication-failed", "warning", path=str(path), reason=reason)
         turn.tells.append(sa.move(SaState.GONE, reason))
-        self._keeper.reply(turn, sa, ExchangeType.GSA_AUTH, [notice], path)
+        self._keeper.reply(turn, sa, ExchangeType.GSA_AUTH, [notice], path, now)
         self._keeper.linger(sa, now)

@@ -13,8 +13,8 @@ from gkmd.core.address import IpAddress, Path
 from gkmd.core.errors import PeerError
 from gkmd.core.rng import Rng
 from gkmd.ike.group_member import GroupMember
-from gkmd.ike.initiator import error_of, name_of_notify
 from gkmd.ike.member_settings import MemberSettings
+from gkmd.ike.notices import error_of, name_of_notify
 from gkmd.ike.read_gikev2 import read_registration
 from gkmd.ike.sa import IkeSa
 from gkmd.ike.turn import Turn

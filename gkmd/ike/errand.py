@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gkmd.ike.enrolment import Enrolment
-from gkmd.ike.registration_request import build_registration_request, error_notify, id_g
+from gkmd.ike.notices import error_notify
+from gkmd.ike.registration_request import build_registration_request, id_g
 from gkmd.ike.render_gikev2 import offer
 from wire.message import Payload
 from wire.registry import ExchangeType, NotifyType

@@ -30,9 +30,10 @@ from gkmd.ike.credentials import Credentials
 from gkmd.ike.dropped import dropped
 from gkmd.ike.gcks_settings import Command, GcksSettings
 from gkmd.ike.init_responder import InitResponder
+from gkmd.ike.notices import error_notify, error_of, fatal_of, name_of_notify
 from gkmd.ike.proposal import IkePolicy
 from gkmd.ike.registrar import Registrar, Waiting
-from gkmd.ike.registration_request import error_notify, read_registration_request
+from gkmd.ike.registration_request import read_registration_request
 from gkmd.ike.rekey_sender import send_orders, send_repeat
 from gkmd.ike.removal import DELETE_IKE_SA, deletion_of
 from gkmd.ike.sa import IkeSa, SaState
@@ -42,7 +43,7 @@ from gkmd.ike.window import Admission
 from wire.errors import WireError
 from wire.header import Header, peek_untrusted
 from wire.ikev2 import Encrypted
-from wire.message import Payload, each, first, notify, parse_inner, parse_untrusted
+from wire.message import Payload, each, first, parse_inner, parse_untrusted
 from wire.registry import (
     FLAG_INITIATOR,
     FLAG_RESPONSE,
@@ -51,8 +52,6 @@ from wire.registry import (
     PayloadType,
     ProtocolId,
 )
-
-_FATAL: Final = (NotifyType.INVALID_SYNTAX, NotifyType.AUTHENTICATION_FAILED)
 
 
 class Gcks:
@@ -181,13 +180,13 @@ class Gcks:
             # RFC 7296 2.5: the message is rejected, the SA stays.
             data = bytes((error.payload_type or 0,))
             notice = error_notify(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, data)
-            keeper.reply(turn, sa, exchange, [notice], path)
+            keeper.reply(turn, sa, exchange, [notice], path, now)
             turn.tell("request-rejected", "warning", peer=str(sa.peer), reason=str(error))
             return
         # RFC 7296 2.21.3: fatal for both sides, without a Delete.
         turn.sends.clear()
         keeper.end(turn, sa, f"malformed request: {error}", now, linger=True)
-        keeper.reply(turn, sa, exchange, [error_notify(NotifyType.INVALID_SYNTAX)], path)
+        keeper.reply(turn, sa, exchange, [error_notify(NotifyType.INVALID_SYNTAX)], path, now)
 
     # --- answer -----------------------------------------------------------------------------------
 
@@ -195,7 +194,7 @@ class Gcks:
         """The shell's verdict on an Ask; one that comes too late changes nothing."""
         turn = Turn()
         waiting = self._registrar.take(ask.number)
-        if waiting is None:
+        if waiting is None or waiting.sa.state is SaState.GONE:
             turn.tell("verdict-unused", "debug", peer=str(ask.identity), group=str(ask.group_id))
             return turn.effects()
         sa, half = waiting.sa, waiting.half
@@ -203,7 +202,7 @@ class Gcks:
             self._init.table.remove(half, now)
             self._keeper.establish(turn, sa, waiting.method, waiting.initial_contact, now)
         payloads = self._registrar.decide(turn, ask, waiting, verdict, now)
-        self._keeper.reply(turn, sa, waiting.exchange, [*waiting.proof, *payloads], waiting.path)
+        self._keeper.reply(turn, sa, waiting.exchange, [*waiting.proof, *payloads], waiting.path, now)
         return self._keeper.finish(turn)
 
     # --- requests on an established SA ------------------------------------------------------------
@@ -224,35 +223,35 @@ class Gcks:
             reason=request.leaving.name.lower().replace("_", " "),
         )
         self._keeper.left(turn, self._directory.leave(request.group_id, sa.peer, now), now)
-        self._keeper.reply(turn, sa, ExchangeType.GSA_REGISTRATION, [], path)
+        self._keeper.reply(turn, sa, ExchangeType.GSA_REGISTRATION, [], path, now)
 
     def _on_informational(
         self, turn: Turn, sa: IkeSa, payloads: list[Payload], path: Path, now: float
     ) -> None:
         keeper = self._keeper
-        fatal = next((kind for kind in _FATAL if notify(payloads, kind) is not None), None)
+        fatal = fatal_of(payloads)
         if any(body.protocol == ProtocolId.IKE for body in each(payloads, PayloadType.DELETE)):
             # RFC 7296 1.4.1: the reply to the Delete of an IKE SA is empty.
             keeper.end(turn, sa, "deleted by the peer", now, linger=True)
-        elif fatal is not None:
+        elif fatal:
             # RFC 7296 2.21.2: the peer did not accept our AUTH, or what we sent; the SA goes without a
             # Delete.
-            keeper.end(turn, sa, f"given up by the peer: {fatal.name}", now, linger=True)
-        keeper.reply(turn, sa, ExchangeType.INFORMATIONAL, [], path)
+            keeper.end(turn, sa, f"given up by the peer: {fatal}", now, linger=True)
+        keeper.reply(turn, sa, ExchangeType.INFORMATIONAL, [], path, now)
 
     def _on_create_child(
         self, turn: Turn, sa: IkeSa, payloads: list[Payload], path: Path, now: float
     ) -> None:
         # RFC 9838 2.3: no Child SAs here; RFC 7296 1.3: this is how a minimal responder says so.
         notice = error_notify(NotifyType.NO_ADDITIONAL_SAS)
-        self._keeper.reply(turn, sa, ExchangeType.CREATE_CHILD_SA, [notice], path)
+        self._keeper.reply(turn, sa, ExchangeType.CREATE_CHILD_SA, [notice], path, now)
 
     def _on_late_registration(
         self, turn: Turn, sa: IkeSa, payloads: list[Payload], path: Path, now: float
     ) -> None:
         # RFC 7296 2.25: our Delete is on its way; the peer may try again on another SA.
         notice = error_notify(NotifyType.TEMPORARY_FAILURE)
-        self._keeper.reply(turn, sa, ExchangeType.GSA_REGISTRATION, [notice], path)
+        self._keeper.reply(turn, sa, ExchangeType.GSA_REGISTRATION, [notice], path, now)
 
     # --- replies ----------------------------------------------------------------------------------
 
@@ -278,11 +277,14 @@ class Gcks:
         return self._keeper.finish(turn)
 
     def _on_acknowledged(self, turn: Turn, sa: IkeSa, payloads: list[Payload], now: float) -> None:
-        fatal = next((kind for kind in _FATAL if notify(payloads, kind) is not None), None)
-        if fatal is not None:
-            self._end(turn, sa, f"given up by the peer: {fatal.name}", now)
-        else:
-            self._keeper.answered(turn, sa, now)
+        fatal = fatal_of(payloads)
+        if fatal:
+            self._end(turn, sa, f"given up by the peer: {fatal}", now)
+            return
+        error = error_of(payloads)
+        if error is not None:
+            turn.tell("request-declined", "warning", peer=sa.peer_text, reason=name_of_notify(error))
+        self._keeper.answered(turn, sa, now)
 
     def _on_deleted(self, turn: Turn, sa: IkeSa, payloads: list[Payload], now: float) -> None:
         if sa.queue:

@@ -32,17 +32,17 @@ from gkmd.ike.errand import Errand, farewell, registration
 from gkmd.ike.group_join import GroupJoin, GroupSettings
 from gkmd.ike.group_member import GroupMember, State
 from gkmd.ike.member_settings import Command, MemberSettings, Server
+from gkmd.ike.notices import error_notify, fatal_of
 from gkmd.ike.proposal import IkePolicy
-from gkmd.ike.registration_request import error_notify
 from gkmd.ike.removal import DELETE_IKE_SA
 from gkmd.ike.sa import IkeSa, SaState
-from gkmd.ike.server_requests import FATAL, ON_REQUEST
+from gkmd.ike.server_requests import ON_REQUEST
 from gkmd.ike.turn import Turn
 from gkmd.ike.window import Admission
 from wire.errors import WireError
 from wire.header import Header, peek_untrusted
 from wire.ikev2 import Encrypted
-from wire.message import Payload, first, notify, parse_inner, parse_untrusted
+from wire.message import Payload, first, parse_inner, parse_untrusted
 from wire.registry import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType, PayloadType
 
 _REKEY_SPI_OCTETS: Final = 16
@@ -373,9 +373,9 @@ class MemberEndpoint:
         except WireError as error:
             self._sa_gone(turn, f"malformed reply: {error}", now, lost=True)
             return
-        fatal = next((kind for kind in FATAL if notify(payloads, kind) is not None), None)
-        if fatal is not None:
-            self._sa_gone(turn, f"given up by the server: {fatal.name}", now, lost=True)
+        fatal = fatal_of(payloads)
+        if fatal:
+            self._sa_gone(turn, f"given up by the server: {fatal}", now, lost=True)
         elif errand is not None and errand.registers and errand.enrolment is not None:
             if errand.enrolment.member.state is not State.LEFT:
                 self._registered(turn, sa, errand.enrolment, payloads, now)

@@ -20,15 +20,15 @@ from gkmd.crypto.keymat import derive_ike
 from gkmd.ike import initial
 from gkmd.ike.authenticate import Authenticator, Covered, canonical, identity_of
 from gkmd.ike.member_settings import Server
+from gkmd.ike.notices import error_notify, name_of_notify
 from gkmd.ike.proposal import IkePolicy, IkeSuite, accepted, offer
-from gkmd.ike.registration_request import error_notify
 from gkmd.ike.sa import IkeSa
 from gkmd.ike.window import Backoff, Window
 from wire.errors import WireError
 from wire.header import Header
 from wire.ikev2 import Encrypted, Id, Ke, Notify
 from wire.message import Message, Payload, each, first, parse_inner
-from wire.registry import FIRST_STATUS_NOTIFY, ExchangeType, NotifyType, PayloadType
+from wire.registry import ExchangeType, NotifyType, PayloadType
 
 _MOST_COOKIES: Final = 5  # RFC 7296 2.6: forged cookies must not keep us busy for ever
 _MOST_CANDIDATES: Final = 4  # answers to one IKE_SA_INIT that are followed up
@@ -344,19 +344,3 @@ class Attempt:
         if self._candidates:
             raise WireError("not-the-server", reason)
         raise AttemptFailed(reason, notice)
-
-
-def error_of(payloads: Sequence[Payload]) -> int | None:
-    """The first error notification, None when there is none."""
-    for body in each(payloads, PayloadType.NOTIFY):
-        if body.type < FIRST_STATUS_NOTIFY:
-            return body.type
-    return None
-
-
-def name_of_notify(kind: int) -> str:
-    """The name of a notification for people."""
-    try:
-        return NotifyType(kind).name
-    except ValueError:
-        return f"notification {kind}"

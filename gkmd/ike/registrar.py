@@ -18,7 +18,8 @@ from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
 from gkmd.group.model import GroupPolicy, Refused, Verdict
 from gkmd.ike.half_open import HalfOpen
-from gkmd.ike.registration_request import RegistrationRequest, error_notify, refusal_notify
+from gkmd.ike.notices import error_notify
+from gkmd.ike.registration_request import RegistrationRequest, refusal_notify
 from gkmd.ike.rekey_sender import send_orders
 from gkmd.ike.render_gikev2 import acceptable, render_registration
 from gkmd.ike.sa import IkeSa

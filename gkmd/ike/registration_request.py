@@ -71,11 +71,6 @@ def id_g(group_id: Identity) -> Payload:
     return Payload(PayloadType.ID_G, Id(group_id.kind, group_id.data))
 
 
-def error_notify(kind: int, data: bytes = b"") -> Payload:
-    """An error without SPI (RFC 9838 4.7: protocol and SPI size are zero)."""
-    return Payload(PayloadType.NOTIFY, Notify(0, b"", kind, data))
-
-
 def refusal_notify(refusal: Refusal) -> NotifyType:
     """The notification that says why a group does not take a member."""
     return _NOTIFY[refusal]

@@ -27,6 +27,7 @@ from wire.registry import ExchangeType
 
 _IN_FLIGHT_WAIT: Final = 0.1  # until the journal has answered
 _LINGERING_LIMIT: Final = 4096
+_WORN_OUT: Final = "message ids used up"  # RFC 7296 2.2: they must not wrap
 
 
 class SaKeeper:
@@ -64,12 +65,16 @@ class SaKeeper:
 
     # --- messages ---------------------------------------------------------------------------------
 
-    def reply(self, turn: Turn, sa: IkeSa, exchange: int, payloads: Sequence[Payload], path: Path) -> None:
+    def reply(
+        self, turn: Turn, sa: IkeSa, exchange: int, payloads: Sequence[Payload], path: Path, now: float
+    ) -> None:
         """Answer the expected request, to where it came from."""
         turn.sends.append(Send(sa.reply(exchange, payloads), path))
+        if sa.state is SaState.GONE:
+            return
         if sa.window.exhausted:
-            self._wear_out(turn, sa)
-        elif sa.state is not SaState.GONE and sa.spi_r in self.table:
+            self.end(turn, sa, _WORN_OUT, now)
+        else:
             turn.changes.append(PutIkeSa(sa.record()))
 
     def repeat_reply(self, turn: Turn, sa: IkeSa, path: Path) -> None:
@@ -89,7 +94,7 @@ class SaKeeper:
         datagram = sa.request(exchange, payloads, now + self._settings.backoff.wait(1))
         turn.sends.append(Send(datagram, sa.path))
         if sa.window.exhausted:
-            self._wear_out(turn, sa)
+            self.end(turn, sa, _WORN_OUT, now)
         else:
             turn.changes.append(PutIkeSa(sa.record()))
             self._arm(sa)
@@ -149,12 +154,6 @@ class SaKeeper:
             turn.tells.append(sa.move(SaState.CLOSING, reason))
             sa.queue.clear()
             self.request(turn, sa, ExchangeType.INFORMATIONAL, delete, now)
-
-    def _wear_out(self, turn: Turn, sa: IkeSa) -> None:
-        # RFC 7296 2.2: ids must not wrap. The record goes, so that no restart counts on.
-        turn.changes.append(DropIkeSa(sa.spi_r))
-        turn.tells.append(sa.move(SaState.GONE, "message ids used up"))
-        self.table.remove(sa)
 
     # --- time -------------------------------------------------------------------------------------
 

@@ -10,13 +10,11 @@ from typing import Final, TypeAlias
 
 from gkmd.core.errors import PeerError
 from gkmd.ike.group_member import GroupMember
-from gkmd.ike.registration_request import error_notify
+from gkmd.ike.notices import error_notify, fatal_of
 from gkmd.ike.sa import IkeSa, SaState
 from gkmd.ike.turn import Turn
-from wire.message import Payload, each, first, notify
+from wire.message import Payload, each, first
 from wire.registry import ExchangeType, NotifyType, PayloadType, ProtocolId
-
-FATAL: Final = (NotifyType.INVALID_SYNTAX, NotifyType.AUTHENTICATION_FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +31,8 @@ def on_informational(
     """Always an empty reply (RFC 7296 1.4)."""
     if any(body.protocol == ProtocolId.IKE for body in each(payloads, PayloadType.DELETE)):
         return Answer(ends="deleted by the server")
-    fatal = next((kind for kind in FATAL if notify(payloads, kind) is not None), None)
-    return Answer(ends=f"given up by the server: {fatal.name}" if fatal is not None else "")
+    fatal = fatal_of(payloads)
+    return Answer(ends=f"given up by the server: {fatal}" if fatal else "")
 
 
 def on_create_child(

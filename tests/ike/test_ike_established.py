@@ -553,3 +553,68 @@ def test_keys_and_counters_are_journalled_with_each_use() -> None:
     assert parse_untrusted(theirs.window.last_reply).header.message_id == 2
     assert isinstance(Persist(()), Persist)
     assert not [e for e in world.hosts[0].kernel if isinstance(e, InstallSa)]
+
+
+def test_a_verdict_for_an_sa_that_has_ended_changes_nothing() -> None:
+    world = ready(settings=GcksSettings(liveness_idle=10.0, backoff=QUICK))
+    _, theirs = established(world)
+    world.decides = False
+    host = world.hosts[0]
+    world.do_member(host, host.endpoint.command(member_settings.Register("news"), world.now))
+    world.to_server(world.sent[-1].data, turned(host.path))
+    question = world.asks[-1]
+    world.hosts.clear()
+    world.run(60, lambda: theirs.state is SaState.GONE)
+    verdict = world.directory.decide(question, world.now)
+    effects = world.server.answer(question, verdict, world.now)
+    assert [e.event for e in effects] == ["verdict-unused"]  # type: ignore[union-attr]
+    assert not world.directory.members("news")
+
+
+def test_a_verdict_that_comes_too_late_finds_no_half_open_sa() -> None:
+    world = World(fate=lambda _: [])
+    world.decides = False
+    host = world.add(0)
+    world.to_server(world.sent[-1].data, turned(host.path))
+    world.to_member(host, world.sent[-1].data, host.path)
+    world.to_server(world.sent[-1].data, turned(host.path))
+    (question,) = world.asks
+    # Its copies do not ask again.
+    world.to_server(next(d.data for d in reversed(world.sent) if d.to_server), turned(host.path))
+    assert len(world.asks) == 1
+    world.hosts.clear()
+    world.run(31)
+    assert any(t.fields.get("reason") == "no verdict in time" for t in world.events("ike-sa-state"))
+    effects = world.server.answer(question, world.directory.decide(question, world.now), world.now)
+    assert [e.event for e in effects] == ["verdict-unused"]  # type: ignore[union-attr]
+    assert len(world.server._init.table) == 0
+
+
+def test_worn_out_ids_take_the_memberships_along() -> None:
+    world = ready()
+    ours, theirs = established(world)
+    theirs.window.next_request_id = LAST_MESSAGE_ID
+    theirs.heard -= 1000
+    world.now += 1000
+    world.do(world.server.tick(world.now))
+    assert ours.state is SaState.ESTABLISHED
+    assert theirs.state is SaState.GONE
+    assert not world.directory.members("news")
+    assert not world.book.members
+
+
+def test_a_member_that_declines_an_inband_rekey_is_told_of() -> None:
+    world = ready()
+    _, theirs = established(world)
+    world.do(world.server.command(gcks_settings.RemoveMember("news", member_name(0)), world.now))
+    refusal = seal(
+        established(world)[0],
+        ExchangeType.GSA_INBAND_REKEY,
+        0,
+        [note(NotifyType.NO_PROPOSAL_CHOSEN)],
+        response=True,
+    )
+    world.to_server(refusal, turned(world.hosts[0].path))
+    assert world.events("request-declined")
+    assert theirs.state is SaState.ESTABLISHED
+    assert theirs.window.pending is None
