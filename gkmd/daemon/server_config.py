@@ -102,6 +102,9 @@ def _settings(ike: Section) -> GcksSettings:
             "half_open_lifetime", values.duration(1, 3600), default.half_open_lifetime
         ),
         cookie_threshold=ike.get("cookie_threshold", values.integer(0, 1_000_000), default.cookie_threshold),
+        half_open_per_source=ike.get(
+            "half_open_per_source", values.integer(1, 1_000_000), default.half_open_per_source
+        ),
         cookie_lifetime=ike.get("cookie_lifetime", _SECONDS, default.cookie_lifetime),
         liveness_idle=ike.get("dead_peer_interval", values.duration(0, 86_400), default.liveness_idle),
         backoff=read_backoff(ike),

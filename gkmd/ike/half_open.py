@@ -5,6 +5,8 @@ request.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,12 +87,13 @@ class HalfOpen:
 class HalfOpenTable:
     """Half-open SAs by responder SPI and by the octets of the request, the oldest first."""
 
-    __slots__ = ("_by_request", "_by_spi", "_lifetime", "_settled")
+    __slots__ = ("_by_request", "_by_source", "_by_spi", "_lifetime", "_settled")
 
     def __init__(self, lifetime: float) -> None:
         self._lifetime = lifetime
         self._by_spi: dict[bytes, HalfOpen] = {}
         self._by_request: dict[bytes, HalfOpen] = {}
+        self._by_source: Counter[str] = Counter()
         self._settled: dict[bytes, float] = {}
 
     def __len__(self) -> int:
@@ -110,9 +113,14 @@ class HalfOpenTable:
         """Whether the SA of this request has gone on to GSA_AUTH, so that the request is to be ignored."""
         return bool(self._settled) and self._settled.get(_digest(request), 0.0) > now
 
+    def of_source(self, path: Path) -> int:
+        """How many of them came from where ``path`` comes from."""
+        return self._by_source[_source(path)]
+
     def add(self, half: HalfOpen) -> None:
         self._by_spi[half.spi_r] = half
         self._by_request[half.request] = half
+        self._by_source[_source(half.path)] += 1
 
     def remove(self, half: HalfOpen, now: float) -> None:
         """The SA is established, refused or given up. Its request is remembered for as long as it could
@@ -120,6 +128,10 @@ class HalfOpenTable:
         """
         if self._by_spi.pop(half.spi_r, None) is not None:
             self._by_request.pop(half.request, None)
+            source = _source(half.path)
+            self._by_source[source] -= 1
+            if not self._by_source[source]:
+                del self._by_source[source]
             settled = self._settled
             settled[_digest(half.request)] = now + self._lifetime
             if len(settled) > SETTLED_LIMIT:
@@ -139,6 +151,12 @@ class HalfOpenTable:
                 break  # all have the same lifetime: the rest is younger
             due.append(half)
         return due
+
+
+def _source(path: Path) -> str:
+    """Whoever has an IPv6 address has all 2^64 of its network."""
+    address = path.remote.partition("%")[0]
+    return ipaddress.ip_address(address).packed[:8].hex() if ":" in address else address
 
 
 def _digest(request: bytes) -> bytes:

@@ -25,6 +25,7 @@ from wire.message import parse_untrusted
 from wire.registry import FLAG_RESPONSE, NotifyType
 
 _MOST_CHOICES: Final = 64
+_MOST_OCTETS: Final = 4096  # of a request, which is kept; one with every algorithm and a cookie has some 700
 
 
 class InitResponder:
@@ -64,6 +65,8 @@ class InitResponder:
     def receive_untrusted(self, data: bytes, header: Header, path: Path, now: float) -> list[Effect]:
         """Effects for one IKE_SA_INIT message. Raises WireError."""
         table = self.table
+        if len(data) > _MOST_OCTETS:
+            raise WireError("too-long", f"{len(data)} octets of IKE_SA_INIT")
         # RFC 7296 2.1: a retransmission gets the same reply, without a new key exchange; once GSA_AUTH has
         # come it gets none.
         half = table.repeated_untrusted(data)
@@ -89,6 +92,11 @@ class InitResponder:
             ]
         if len(table) >= self._settings.half_open_limit:
             return [dropped("half-open-limit", path)]
+        if len(table) >= self._settings.cookie_threshold and (
+            table.of_source(path) >= self._settings.half_open_per_source
+        ):
+            # A cookie proves an address; one address alone must not keep the others out.
+            return [dropped("half-open-source-limit", path)]
         return self._set_up(data, header, asked, path, now)
 
     def _set_up(
