@@ -6,24 +6,23 @@ import time
 from collections.abc import Callable
 
 
-class SteadyClock:
-    """The wall clock at construction, then the monotonic clock: a stepped wall clock expires no key.
+def since_boot() -> float:
+    """Seconds that never go back and go on while the host sleeps: keys age in a closed laptop, too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
-    ``wall`` and ``monotonic`` are for tests.
+
+class SteadyClock:
+    """The wall clock at construction, then the time since boot: a stepped wall clock expires no key.
+
+    ``wall`` and ``steady`` are for tests.
     """
 
     def __init__(
-        self,
-        wall: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = since_boot
     ) -> None:
-        self._monotonic = monotonic
-        self._offset = wall() - monotonic()
+        self._steady = steady
+        self._offset = wall() - steady()
 
     def now(self) -> float:
         """Unix seconds."""
-        return self._monotonic() + self._offset
-
-    def monotonic_at(self, instant: float) -> float:
-        """The monotonic (asyncio loop) time at which ``now()`` will be ``instant``."""
-        return instant - self._offset
+        return self._steady() + self._offset

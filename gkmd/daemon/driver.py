@@ -20,6 +20,9 @@ from gkmd.daemon.udp import Udp
 from gkmd.group.model import Verdict
 
 TROUBLE_SECONDS: Final = 1.0  # a timer whose work failed is not tried again before
+IDLE_SECONDS: Final = 0.01  # nor one that had nothing to do, whatever the machine says
+# asyncio's timers stand still while the host sleeps, our clock does not: look again so often.
+LONGEST_SECONDS: Final = 60.0
 
 
 class Machine(Protocol):
@@ -159,21 +162,30 @@ class Driver:
             self._timer = None
         self._armed = deadline
         if deadline is not None:
-            at = max(self.clock.monotonic_at(deadline), self._not_before)
-            self._timer = self._loop.call_at(at, self._tick)
+            now = self._loop.time()
+            at = now + min(deadline - self.clock.now(), LONGEST_SECONDS)
+            self._timer = self._loop.call_at(max(at, self._not_before), self._tick, deadline)
 
-    def _tick(self) -> None:
+    def _tick(self, deadline: float) -> None:
         self._timer = None
         self._armed = None
+        now = self.clock.now()
+        if deadline <= now:
+            self._take_tick(now)
+        self._settle()
+
+    def _take_tick(self, now: float) -> None:
+        pause = IDLE_SECONDS
+        effects: list[Effect] = []
         try:
-            effects = self.machine.tick(self.clock.now())
+            effects = self.machine.tick(now)
         except Exception as error:
-            self._not_before = self._loop.time() + TROUBLE_SECONDS
+            pause = TROUBLE_SECONDS
             self.fault("tick", error, "timer")
-            effects = []
         if effects:
             self._take(effects)
-        self._settle()
+        else:
+            self._not_before = self._loop.time() + pause
 
     def stop_timer(self) -> None:
         """Tick no more."""

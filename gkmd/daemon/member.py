@@ -105,6 +105,7 @@ async def _serve(config: MemberConfig, process: Process, udp: Udp, keys: KeyLog 
     member = Member(config, process, udp, dataplane, keys)
     try:
         starting = asyncio.get_running_loop().create_task(member.start())
+        process.guard(starting)
         try:
             await process.serve(member.commands(), member.reload)
         finally:

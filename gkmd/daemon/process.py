@@ -46,6 +46,7 @@ class Process:
         self._gid = self._listening_gid()
         self._server: ControlServer | None = None
         self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
 
     def _listening_gid(self) -> int:
         return os.stat(self._control.socket).st_gid
@@ -97,6 +98,8 @@ class Process:
         self.log.flush()
         notify("READY=1")
         await self._stop.wait()
+        if self._failure is not None:
+            raise self._failure
         notify("STOPPING=1")
         self.events.tell("stopping", "info", {"role": self.role})
 
@@ -106,6 +109,16 @@ class Process:
             await self._server.close()
         self.events.tell("stopped", "info", {"role": self.role})
         self.log.batch(None)
+
+    def guard(self, task: asyncio.Task[None]) -> None:
+        """When ``task`` fails, ``serve`` ends with its error."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is not None:
+                self._failure = task.exception()
+                self._stop.set()
+
+        task.add_done_callback(ended)
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What nobody caught: a line instead of a traceback, and the service goes on."""

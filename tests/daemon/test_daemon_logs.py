@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,10 +188,11 @@ def test_the_key_log_has_a_line_for_every_sa(tmp_path: Path) -> None:
 
 
 def test_the_clock_does_not_jump() -> None:
-    times = {"wall": 1000.0, "monotonic": 50.0}
-    clock = SteadyClock(lambda: times["wall"], lambda: times["monotonic"])
+    times = {"wall": 1000.0, "steady": 50.0}
+    clock = SteadyClock(lambda: times["wall"], lambda: times["steady"])
     assert clock.now() == 1000.0
     times["wall"] = 5.0  # somebody sets the wall clock
-    times["monotonic"] = 51.5
+    times["steady"] = 51.5
     assert clock.now() == 1001.5
-    assert clock.monotonic_at(1002.0) == 52.0
+    real = SteadyClock()
+    assert abs(real.now() - time.time()) < 5

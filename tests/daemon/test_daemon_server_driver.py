@@ -246,6 +246,36 @@ def test_one_timer_is_armed_for_the_deadline(monkeypatch: pytest.MonkeyPatch) ->
     asyncio.run(run())
 
 
+def test_a_deadline_that_stays_in_the_past_does_not_spin() -> None:
+    async def run() -> None:
+        rig = Rig()
+        rig.machine.deadline = lambda: 0.0  # type: ignore[method-assign]
+        rig.hear([])
+        await asyncio.sleep(0.1)
+        assert 3 <= rig.notes.count("tick") <= 12
+        rig.driver.stop_timer()
+
+    asyncio.run(run())
+
+
+def test_after_a_sleep_of_the_host_the_timer_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "LONGEST_SECONDS", 0.02)
+
+    async def run() -> None:
+        rig = Rig()
+        slept = 0.0
+        rig.driver.clock = SteadyClock(steady=lambda: asyncio.get_running_loop().time() + slept)
+        rig.machine.due = rig.driver.clock.now() + 3600
+        rig.hear([])
+        await asyncio.sleep(0.05)
+        assert rig.notes == []
+        slept = 7200.0
+        await asyncio.sleep(0.05)
+        assert rig.notes == ["tick"]
+
+    asyncio.run(run())
+
+
 def test_a_failing_tick_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver_module, "TROUBLE_SECONDS", 0.05)
 
