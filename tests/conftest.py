@@ -18,11 +18,20 @@ ALLOWED_SKIPS: dict[str, str] = {}
 GUEST = Path(__file__).parent / "kernel" / "guest"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part", default="1/1", metavar="N/M", help="only the N-th of M parts of the test files"
+    )
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(GUEST):
             item.add_marker(pytest.mark.guest)
+    number, parts = map(int, config.getoption("--part").split("/"))
+    files = sorted({item.path for item in items})[number - 1 :: parts]
+    items[:] = [item for item in items if item.path in files]
 
 
 def _skipped(config: pytest.Config) -> list[pytest.TestReport | pytest.CollectReport]:
