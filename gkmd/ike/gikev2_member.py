@@ -132,6 +132,8 @@ class MemberEndpoint:
         if result is not None and isinstance(effect, InstallSa | InstallPolicy):
             name = effect.sa.group if isinstance(effect, InstallSa) else effect.policy.group
             enrolment = self._enrolments.get(name)
+            if enrolment is not None:
+                enrolment.member.not_installed(effect)
             if enrolment is not None and self._stop_by is None:
                 enrolment.again(enrolment.refused(NotifyType.REGISTRATION_FAILED, now))
         return self._settle(turn, now)

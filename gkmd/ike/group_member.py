@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gkmd.core.address import IpAddress
-from gkmd.core.effect import Effect
+from gkmd.core.effect import Effect, InstallPolicy, InstallSa
 from gkmd.core.errors import CryptoError, PeerError
 from gkmd.core.rng import Rng
 from gkmd.core.secret import SecretBytes
@@ -154,11 +154,9 @@ class GroupMember:
             turn.tell("grant-after-leave", "debug", group=self.join.name)
             return turn.effects()
         if self._rekeys.outdated(grant.rekey):
-            # RFC 9838 2.3.3: answered before a rekey that came in between. What we hold is newer; the next
-            # registration, if one is due, will tell the same story as the rekeys.
+            # RFC 9838 2.3.3: answered before a rekey that came in between. What we hold is newer; whatever
+            # made us ask will make us ask again.
             turn.tell("grant-outdated", "info", group=self.join.name)
-            self._sender_ids = grant.sender_ids
-            self._wanted_at = None
             return turn.effects()
         self._own = self.join.source or local or self._own
         self._delays = grant.delays
@@ -260,6 +258,10 @@ class GroupMember:
         self._sender_ids = ()
         self._enter(State.LEFT, "left", turn)
         return turn.effects()
+
+    def not_installed(self, effect: InstallSa | InstallPolicy) -> None:
+        """The kernel refused it. It is forgotten, so that another grant asks for it once more."""
+        self._data.forget(effect.sa if isinstance(effect, InstallSa) else effect.policy)
 
     def tick(self, now: float) -> list[Effect]:
         """Switches, ends and expiries that are due."""

@@ -132,9 +132,10 @@ class Rollover:
             effects += self.remove_all("replaced")
         again = {g.spi for g in grants if self._unchanged(g, own)}
         gone = [h for spi, h in self._held.items() if spi not in again]
-        clashing = [h for h in gone if any(g.spi == h.grant.spi for g in grants)]
-        for held in clashing:
-            effects += self._end(held, "replaced")
+        granted = {g.spi for g in grants}
+        for held in gone:
+            if held.grant.spi in granted:  # with another key: the kernel cannot change one
+                effects += self._end(held, "replaced")
         plan: list[tuple[DataGrant, Direction, float | None]] = []
         for grant in grants:
             if grant.spi in again:
@@ -152,8 +153,7 @@ class Rollover:
                 if usable_at is not None:
                     plan.append((grant, direction, usable_at))
         effects += self._carry_out(plan, own, soft, now)
-        leaving = [h for h in gone if h not in clashing]
-        for held in leaving:
+        for held in gone:
             held.removed_at, held.reason = now, "replaced"
         self.unreplaced_end = False
         return effects + self.tick(now)
@@ -212,6 +212,20 @@ class Rollover:
         self._policies.clear()
         self._active.clear()
         return effects
+
+    def forget(self, refused: EspSa | EspPolicy) -> None:
+        """The kernel did not take it: the next registration has to install it again."""
+        if isinstance(refused, EspSa):
+            held = self._held.get(refused.spi)
+            if held is not None and held.sa == refused:
+                del self._held[refused.spi]
+                # Its policy names a reqid that will not come: the next SA needs a switch, whatever its SPI.
+                self._active = {o: 0 if spi == refused.spi else spi for o, spi in self._active.items()}
+            return
+        self._policies = [p for p in self._policies if not _same_selector(p, refused)]
+        if refused.direction is Direction.OUT:
+            flow = refused.destination, refused.protocol, refused.port
+            self._active.pop((refused.source, flow), None)
 
     def tick(self, now: float) -> list[Effect]:
         """Ends what is over and switches the output where it is time."""

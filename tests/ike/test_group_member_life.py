@@ -24,6 +24,7 @@ from group_fixtures import (
     member,
 )
 
+from gkmd.core.effect import InstallPolicy, InstallSa
 from gkmd.core.errors import PeerError
 from gkmd.core.esp import Mode
 from gkmd.core.secret import SecretBytes
@@ -367,6 +368,37 @@ def test_an_end_without_replacement() -> None:
     datagram = seal_rekey(server2.order(T0 + 3601, (server2.new_tek(T0 + 3601, TX),)), server2.rng)
     effects = receive(on2, datagram, T0 + 3601)
     assert reasons(effects, "rekey-dropped") == ["unknown-spi"]
+
+
+# --- a kernel that refuses -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("join", [RECEIVER, SENDER, BOTH])
+def test_what_the_kernel_refused_is_asked_for_again(join: GroupJoin) -> None:
+    server, on = Server(), host(join)
+    server.new_tek(T0, TX)
+    first_effects = on.member.admit(server.grant(join, T0), T0)
+    for effect in first_effects:
+        if isinstance(effect, InstallSa | InstallPolicy):
+            on.member.not_installed(effect)
+        else:
+            do(on, [effect])
+    assert on.member.deadline() == T0 + 3600  # the Rekey SA's end
+    effects = do(on, on.member.admit(server.grant(join, T0 + 1), T0 + 1))
+    again = [k for k in kinds(first_effects) if not k.startswith("Join")]
+    assert kinds(effects) == again
+    # A refused policy brings all that stands under it down; a refused SA only itself.
+    (sa, *_) = [e for e in effects if isinstance(e, InstallSa)]
+    on.member.not_installed(sa)
+    on.kernel.sas.clear()
+    on.plane._sas.clear()
+    effects = do(on, on.member.admit(server.grant(join, T0 + 2), T0 + 2))
+    assert kinds(effects) == (["InstallSa", "SwitchOutput"] if join.sends else ["InstallSa"])
+    assert not join.sends or on.sends_on(GROUP_ADDRESS) is not None
+    on.member.not_installed(sa)  # what has been replaced since is not touched
+    do(on, on.member.leave(T0 + 3))
+    assert not on.kernel.sas
+    assert not on.kernel.policies
 
 
 # --- inband ----------------------------------------------------------------------------------------------
