@@ -28,15 +28,31 @@ from gkmd.group.model import (
     Repeat,
     Verdict,
 )
+from gkmd.group.pace import Pace
 from gkmd.group.registrations import Registrations
 from gkmd.group.terms import terms
+
+_SENDER_BURST: Final = (
+    8  # registrations of one sender at once; then one in the time that its old SA takes to go
+)
+_LONGEST_PACE: Final = 60.0
 
 
 class Group:
     """State changes here and nowhere else. What the journal does not know yet waits in ``_owed`` and
     ``keys.dirty`` and goes along with the next changes that are handed out."""
 
-    __slots__ = ("_admission", "_former", "_material", "_owed", "_registrations", "keys", "members", "policy")
+    __slots__ = (
+        "_admission",
+        "_former",
+        "_material",
+        "_owed",
+        "_pace",
+        "_registrations",
+        "keys",
+        "members",
+        "policy",
+    )
 
     def __init__(
         self,
@@ -54,6 +70,7 @@ class Group:
         self._former: dict[
             bytes, GroupPolicy
         ] = {}  # under which the rekeys of an earlier Rekey SA are repeated
+        self._pace: Final = Pace(_SENDER_BURST)
         self.keys = Keyring(policy, material, record)
         self.members: dict[Identity, MemberRecord] = {}
         for member in members:
@@ -180,6 +197,8 @@ class Group:
         refusal = verdict.refusal or self._state_refusal(now) or self._full(ask.identity)
         if refusal is not None:
             raise Refused(refusal, verdict.detail)
+        if verdict.sends and not self.policy.shared_sa:
+            self._check_sender(ask, now)
         self.wake(now)
         orders: tuple[RekeyOrder, ...] = ()
         sender_ids: tuple[int, ...] = ()
@@ -207,6 +226,18 @@ class Group:
         )
         self._put(member)
         return Joined(self._view(member, now), (*self.flush(), PutMember(member)), orders)
+
+    def _check_sender(self, ask: Ask, now: float) -> None:
+        """A sender's SA is its own, and each registration brings another, told to everybody."""
+        source = self._source(ask.identity, ask.address)
+        # RFC 9838 2.3.3: members know whose an SA is by its source; two senders on one key would count the
+        # same sequence numbers, and the one that begins anew is taken for a replay.
+        for other, its_source in self.keys.senders.items():
+            if its_source == source and other != ask.identity:
+                raise Refused(Refusal.ADDRESS_TAKEN, f"{other} sends from {source}")
+        hold = self.keys.timeline.span + self.policy.deactivation_delay
+        if not self._pace.take(ask.identity, max(1.0, min(hold, _LONGEST_PACE)), now):
+            raise Refused(Refusal.TOO_OFTEN, "this sender registers again and again")
 
     def _view(self, member: MemberRecord, now: float) -> GroupView:
         record = self.keys.record

@@ -74,6 +74,8 @@ class Refusal(enum.Enum):
     CLOSED = "closed"
     FULL = "full"
     SENDER_IDS_EXHAUSTED = "sender-ids-exhausted"
+    TOO_OFTEN = "too-often"  # a sender that registers again and again: each time costs all members a rekey
+    ADDRESS_TAKEN = "address-taken"  # another sender sends from it: its SA is told by its address alone
 
 
 class Refused(Exception):

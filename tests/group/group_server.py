@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from zlib import crc32
 
 from gkmd.core.algorithms import AES_CBC_256, AES_GCM_16_256, HMAC_SHA2_256_128, KW_5649_256, RekeyAuth
 from gkmd.core.change import Change
@@ -60,10 +61,14 @@ def fqdn(name: str) -> Identity:
 
 
 def ask_for(
-    name: str, policy: GroupPolicy = NEWS, *, sends: bool = False, ids: int = 0, address: str = "10.0.0.1"
+    name: str, policy: GroupPolicy = NEWS, *, sends: bool = False, ids: int = 0, address: str = ""
 ) -> Ask:
-    """A receiver is asked for by its name, a sender by ``sends``; senders' names end in ``.tx``."""
-    return Ask(1, fqdn(name), policy.group_id, ip_address(address), sends, ids)
+    """A receiver is asked for by its name, a sender by ``sends``; senders' names end in ``.tx``.
+
+    Every name has an address of its own.
+    """
+    own = ip_address(address) if address else ip_address((10 << 24) + crc32(name.encode()) % (1 << 24))
+    return Ask(1, fqdn(name), policy.group_id, own, sends, ids)
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class Server:
         sends: bool = False,
         ids: int = 0,
         spi: bytes = b"",
-        address: str = "10.0.0.1",
+        address: str = "",
     ) -> GroupView:
         ask = ask_for(name, policy, sends=sends, ids=ids, address=address)
         self.clock = now
