@@ -20,12 +20,12 @@ from gkmd.daemon.control_client import ControlClient
 DEFAULT_SOCKETS: Final = ("/run/gkmd/server.sock", "/run/gkmd/member.sock")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
     """Which daemon, and how to show what it says."""
 
-    socket: Path | None
-    as_json: bool
+    socket: Path | None = None
+    as_json: bool = False
 
     def ask(self, command: str, **arguments: str) -> Any:
         with ControlClient(self.path) as client:
@@ -45,23 +45,42 @@ class Target:
         click.echo(json.dumps(result, indent=2) if self.as_json else text(result))
 
 
+def _set_socket(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.ensure_object(Target).socket = value
+
+
+def _set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Target).as_json = True
+
+
+def _shared(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of all of ``gkmd ctl``, taken before and after the word of the command."""
+    command = click.option(
+        "--json", is_flag=True, expose_value=False, callback=_set_json, help="Print JSON."
+    )(command)
+    return click.option(
+        "-s",
+        "--socket",
+        type=click.Path(path_type=Path),
+        metavar="SOCKET",
+        expose_value=False,
+        callback=_set_socket,
+        help=f"The control socket.  [default: {DEFAULT_SOCKETS[0]}, else {DEFAULT_SOCKETS[1]}]",
+    )(command)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "-s",
-    "--socket",
-    "socket",
-    type=click.Path(path_type=Path),
-    metavar="SOCKET",
-    help=f"The control socket.  [default: {DEFAULT_SOCKETS[0]}, else {DEFAULT_SOCKETS[1]}]",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_shared
 @click.pass_context
-def ctl(ctx: click.Context, socket: Path | None, as_json: bool) -> None:
+def ctl(ctx: click.Context) -> None:
     """Look at a running server or member, and tell it what to do."""
-    ctx.obj = Target(socket, as_json)
+    ctx.ensure_object(Target)
 
 
 @ctl.command()
+@_shared
 @click.pass_obj
 def status(target: Target) -> None:
     """How the daemon is, what it has dropped and why."""
@@ -84,6 +103,7 @@ def _status_text(status: dict[str, Any]) -> str:
 
 
 @ctl.command()
+@_shared
 @click.pass_obj
 def groups(target: Target) -> None:
     """The groups of a server, or those that a member wants."""
@@ -95,6 +115,7 @@ def groups(target: Target) -> None:
 
 @ctl.command()
 @click.argument("group", default="")
+@_shared
 @click.pass_obj
 def members(target: Target, group: str) -> None:
     """The members of GROUP, or of all groups (server)."""
@@ -106,6 +127,7 @@ def members(target: Target, group: str) -> None:
 
 @ctl.command()
 @click.argument("group", default="")
+@_shared
 @click.pass_obj
 def sas(target: Target, group: str) -> None:
     """The SAs of GROUP, or of all groups; never their keys."""
@@ -118,6 +140,7 @@ def sas(target: Target, group: str) -> None:
 
 @ctl.command()
 @click.argument("group")
+@_shared
 @click.pass_obj
 def rekey(target: Target, group: str) -> None:
     """Replace every key of GROUP now (server)."""
@@ -128,6 +151,7 @@ def rekey(target: Target, group: str) -> None:
 @ctl.command()
 @click.argument("group")
 @click.argument("identity")
+@_shared
 @click.pass_obj
 def remove(target: Target, group: str, identity: str) -> None:
     """Take IDENTITY out of GROUP (server). It may register again as long as the configuration allows it."""
@@ -138,6 +162,7 @@ def remove(target: Target, group: str, identity: str) -> None:
 
 @ctl.command()
 @click.argument("group")
+@_shared
 @click.pass_obj
 def register(target: Target, group: str) -> None:
     """Register with GROUP now, also after leaving it (member)."""
@@ -147,6 +172,7 @@ def register(target: Target, group: str) -> None:
 
 @ctl.command()
 @click.argument("group")
+@_shared
 @click.pass_obj
 def leave(target: Target, group: str) -> None:
     """Leave GROUP; the others stay (member)."""
@@ -163,6 +189,7 @@ def leave(target: Target, group: str) -> None:
     show_default=True,
     help="The least level to follow.",
 )
+@_shared
 @click.pass_obj
 def events(target: Target, follow: bool, level: str) -> None:
     """What happened last; with --follow also what happens from now on."""

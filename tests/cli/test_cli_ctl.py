@@ -170,6 +170,8 @@ def test_tables(daemon: Daemon) -> None:
 )
 def test_json_is_what_the_daemon_said(daemon: Daemon, word: str, result: object) -> None:
     assert json.loads(run(daemon, "--json", word).output) == result
+    after = CliRunner().invoke(main, ["ctl", word, "--json", "--socket", str(daemon.path)])
+    assert json.loads(after.output) == result
 
 
 def test_commands(daemon: Daemon) -> None:
