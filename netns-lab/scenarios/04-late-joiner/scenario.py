@@ -28,7 +28,7 @@ def scenario(lab: Lab) -> None:
     stream = lab.send(net["sender"], GROUP, DATA_PORT, rate=100)
     first = server.spis("news", "esp")
     server.wait_rollovers("news", 1, lambda done: None)
-    # An SA whose end is announced is still in use, and given to joiners, until the deactivation delay is over.
+    # An SA whose end is announced is in use, and given to joiners, until the deactivation delay is over.
     lab.wait_for(
         "the end of the first key",
         lambda: first.isdisjoint(row["spi"] for row in server.ask("sas", group="news")),
