@@ -44,7 +44,7 @@ from wire.message import (
     parse_inner,
     parse_untrusted,
 )
-from wire.registry import FLAG_INITIATOR, FLAG_RESPONSE, AuthMethod, ExchangeType, PayloadType
+from wire.registry import FLAG_INITIATOR, AuthMethod, ExchangeType, PayloadType
 
 SPI_OCTETS: Final = 16
 _SK_HEADER: Final = 4
@@ -127,8 +127,6 @@ def open_rekey_untrusted(
     """
     message = parse_untrusted(data)
     header = message.header
-    if header.flags & FLAG_RESPONSE:
-        raise WireError("flags", "a rekey is no response")
     if header.exchange != ExchangeType.GSA_REKEY or header.spi_i + header.spi_r != protection.spi:
         raise WireError("spi", "not a message of this Rekey SA")
     encrypted = first(message.payloads, PayloadType.SK)

@@ -22,6 +22,7 @@ from group_fixtures import (
     TX2,
     Server,
     member,
+    through_wire,
 )
 
 from gkmd.core.effect import InstallPolicy, InstallSa
@@ -33,7 +34,7 @@ from gkmd.ike.group_member import State
 from gkmd.ike.rekey_message import seal_rekey
 from gkmd.ike.render_gikev2 import render_registration
 from wire.gikev2 import GroupSaPolicy, MemberKeyBag
-from wire.ikev2 import Delete
+from wire.ikev2 import Delete, TrafficSelector
 from wire.message import Payload, first
 from wire.registry import PayloadType
 
@@ -259,9 +260,16 @@ def test_the_same_spi_with_another_key() -> None:
     server.kek = server.new_kek(T0)
     effects = do(on, on.member.admit(server.grant(RECEIVER, T0 + 5), T0 + 5))
     assert kinds(effects) == ["RemoveSa", "InstallSa"]
+    # The Rekey SA likewise.
+    server.kek = replace(server.kek, key=SecretBytes(bytes(68)))
+    do(on, on.member.admit(server.grant(RECEIVER, T0 + 5), T0 + 5))
+    assert on.member.rekey_spis == (server.kek.spi,)
     # In a rekey it is a fault of the message.
     clash = replace(server.teks[spi], key=SecretBytes(b"\x01" * 36))
     effects = receive(on, seal_rekey(server.order(T0 + 6, (clash,)), server.rng), T0 + 6)
+    assert events(effects) == ["rekey-refused"]
+    same_spi = replace(server.kek, key=SecretBytes(b"\x01" * 68))
+    effects = receive(on, seal_rekey(server.order(T0 + 6, (), (), same_spi), server.rng), T0 + 6)
     assert events(effects) == ["rekey-refused"]
 
 
@@ -422,6 +430,15 @@ def test_an_inband_rekey_and_which_group_it_is_for() -> None:
     other = Server(replace(POLICY, address=ip_address("239.7.7.7"), rekey_address=ip_address("239.7.7.8")))
     other.new_tek(T0, TX)
     assert not on.member.concerned(render_registration(other.view(T0), GSK_W))
+    payloads = through_wire(render_registration(server.view(T0 + 2), GSK_W))
+    gsa = first(payloads, PayloadType.GSA)
+    assert gsa is not None
+    for policy in gsa.policies:
+        if isinstance(policy, GroupSaPolicy):
+            policy.destination = TrafficSelector(
+                7, 17, 1, 2, bytes(4), bytes(4)
+            )  # nothing that we could match
+    assert not on.member.concerned(payloads)
     for protocol, spi, ours in (
         (3, new.spi.to_bytes(4, "big"), True),
         (3, b"\0\0\x99\x99", False),
