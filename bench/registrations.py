@@ -7,8 +7,8 @@ every fiftieth is opened, so that one core can load another; the server's count 
 
 Beside it: strongSwan's charon spends 0.355 ms user+sys per IKE SA of this kind on the machine of the design
 notes, and the cryptography alone is 0.067 ms there, 0.0447 of it one X25519 key pair and agreement. What it
-takes here and now, between the rounds, says how busy the machine is: ``server_ms_scaled`` is what the server would
-take on a machine as quiet as that of the notes.
+takes here and now, between the rounds, says how busy the machine is: ``server_ms_scaled`` is what the server
+would take on a machine as quiet as that of the notes.
 """
 
 from __future__ import annotations
