@@ -171,9 +171,16 @@ class Group:
             self.keys.senders[identity] = self._source(identity, self.members[identity].address)
 
     def _fits(self, member: MemberRecord) -> bool:
-        if member.sends and self._admission.sender_rule(member.identity) is None:
-            return False
+        if member.sends:
+            if self._admission.sender_rule(member.identity) is None:
+                return False
+            if not (self.policy.shared_sa or self._reaches(self._source(member.identity, member.address))):
+                return False
         return not member.receives or self._admission.may_receive(member.identity)
+
+    def _reaches(self, source: IpAddress) -> bool:
+        """Whether data can come from there: a member may register over the other version of IP."""
+        return source.version == self.policy.address.version
 
     # Members
 
@@ -230,6 +237,8 @@ class Group:
     def _check_sender(self, ask: Ask, now: float) -> None:
         """A sender's SA is its own, and each registration brings another, told to everybody."""
         source = self._source(ask.identity, ask.address)
+        if not self._reaches(source):
+            raise Refused(Refusal.NOT_AUTHORIZED, f"{source} cannot send to {self.policy.address}")
         # RFC 9838 2.3.3: members know whose an SA is by its source; two senders on one key would count the
         # same sequence numbers, and the one that begins anew is taken for a replay.
         for other, its_source in self.keys.senders.items():

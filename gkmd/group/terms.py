@@ -40,6 +40,15 @@ def check(policy: GroupPolicy) -> None:
             raise ValueError(f"{what} cipher {cipher.name} needs an integrity algorithm")
     if policy.cipher.aead and not 1 <= policy.sender_id_bits <= 32:
         raise ValueError(f"{policy.sender_id_bits} Sender-ID bits; RFC 6054 names 8, 12 and 16")
+    version = policy.address.version
+    sources = [rule.source for rule in policy.senders]
+    for what, address in (
+        ("rekey address", policy.rekey_address),
+        ("rekey source", policy.rekey_source),
+        *(("source", source) for source in sources),
+    ):
+        if address is not None and address.version != version:
+            raise ValueError(f"{what} {address} does not go with {policy.address}: IPv{version} is needed")
     if policy.capacity < 0:
         raise ValueError(f"capacity {policy.capacity} is negative; 0 is unlimited")
     if policy.most_sender_ids < 1:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 from group_server import NEWS, SHARED, T0, Server, ask_for, fqdn
 
-from gkmd.core.identity import Identity
+from gkmd.core.identity import Identity, IdentityPattern
 from gkmd.group.model import Refusal, Refused, SenderRule, Verdict
 from gkmd.group.pace import Pace
 
@@ -77,3 +78,26 @@ def test_the_memory_of_a_pace_is_bounded() -> None:
         assert pace.take(Identity.parse(f"fqdn:tx{number}.example"), 1.0, T0 + number / 1000)
     assert len(pace._debts) <= 4096
     assert not pace.take(Identity.parse("fqdn:tx19999.example"), 1.0, T0 + 20)
+
+
+def test_a_sender_over_the_other_version_of_ip_is_refused_and_harms_nobody() -> None:
+    server = Server()
+    server.join("r1", T0)
+    before = server.directory.sas("news")
+    ask = ask_for("a.tx", sends=True, address="fd00::7")
+    with pytest.raises(Refused, match=r"fd00::7 cannot send to 239") as refused:
+        server.directory.join(ask, Verdict(None, receives=True, sends=True), b"spi", T0 + 1)
+    assert refused.value.refusal is Refusal.NOT_AUTHORIZED
+    assert server.directory.sas("news") == before
+    # With a source of the right version in its rule it may; and as a receiver anyway.
+    rule = SenderRule(IdentityPattern("fqdn:a.tx.example"), ip_address("10.0.0.7"))
+    named = Server([replace(NEWS, senders=(rule,))])
+    joined = named.directory.join(ask, named.directory.decide(ask, T0), b"spi", T0)
+    assert [sa.source for sa in joined.view.data_sas] == [ip_address("10.0.0.7")]
+    # Without the rule's source it cannot stay.
+    named.directory.reload([replace(NEWS, senders=(SenderRule(rule.who),))], T0 + 5)
+    assert named.directory.members("news") == ()
+    # An SA that senders share has no source.
+    shared = Server([SHARED])
+    verdict = Verdict(None, receives=True, sends=True)
+    assert shared.directory.join(ask, verdict, b"spi", T0).view.data_sas[0].source is None

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 from group_server import NEWS, SHARED, T0, Server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gkmd.core.identity import IdentityPattern
 from gkmd.core.rng import SeededRng
 from gkmd.group.directory import Directory
-from gkmd.group.model import GroupPolicy, RekeyOrder
+from gkmd.group.model import GroupPolicy, RekeyOrder, SenderRule
 from gkmd.group.terms import check
 from gkmd.group.timeline import Timeline, advice, smallest_lifetime
 
@@ -66,6 +68,12 @@ def test_periods_leave_room_for_two_sas_only(policy: GroupPolicy) -> None:
         ({"sender_id_bits": 0}, "Sender-ID bits"),
         ({"capacity": -1}, "capacity -1"),
         ({"most_sender_ids": 0}, "at least 1"),
+        ({"rekey_address": ip_address("ff15::1")}, "rekey address ff15::1 does not go with"),
+        ({"rekey_source": ip_address("fd00::1")}, "rekey source fd00::1 does not go with"),
+        (
+            {"senders": (SenderRule(IdentityPattern("any"), ip_address("fd00::1")),)},
+            "source fd00::1 does not go with",
+        ),
     ],
 )
 def test_impossible_policies_are_refused(changes: dict[str, object], words: str) -> None:
