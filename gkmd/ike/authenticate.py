@@ -31,6 +31,7 @@ from wire.message import Payload, each, first
 from wire.registry import AuthMethod, CertEncoding, NotifyType, PayloadType
 
 _FOLDED: Final = (IdentityKind.FQDN, IdentityKind.RFC822)
+_MOST_IDENTITY_OCTETS: Final = 1024  # ours: who has not proved anything yet is named in our log
 
 HASHES_NOTIFY: Final = Payload(
     PayloadType.NOTIFY,
@@ -54,7 +55,9 @@ def canonical(identity: Identity) -> Identity:
 
 
 def identity_of(payload: Id) -> Identity:
-    """The identity in an ID payload."""
+    """The identity in an ID payload. PeerError(AUTHENTICATION_FAILED) when it is too long to be one."""
+    if len(payload.data) > _MOST_IDENTITY_OCTETS:
+        raise PeerError(NotifyType.AUTHENTICATION_FAILED, f"an identity of {len(payload.data)} octets")
     return canonical(Identity(payload.type, payload.data))
 
 

@@ -24,6 +24,7 @@ _NOTIFY: Final = {
     Refusal.TOO_OFTEN: NotifyType.REGISTRATION_FAILED,
     Refusal.ADDRESS_TAKEN: NotifyType.REGISTRATION_FAILED,
 }
+_MOST_ID_OCTETS: Final = 1024  # ours: no group has such a name, and the refusal is logged with it
 _LEAVING: Final = (NotifyType.NO_PROPOSAL_CHOSEN, NotifyType.REGISTRATION_FAILED)
 
 
@@ -43,6 +44,8 @@ def read_registration_request(payloads: Iterable[Payload]) -> RegistrationReques
     group_id = first(payloads, PayloadType.ID_G)
     if group_id is None:
         raise WireError("rule-missing", "ID_G")
+    if len(group_id.data) > _MOST_ID_OCTETS:
+        raise WireError("group-id", f"{len(group_id.data)} octets")
     sender = notify(payloads, NotifyType.GROUP_SENDER)
     if sender is not None and len(sender.data) != 4:
         raise WireError("group-sender", f"{len(sender.data)} octets")

@@ -27,6 +27,7 @@ from wire.registry import ExchangeType
 
 _IN_FLIGHT_WAIT: Final = 0.1  # until the journal has answered
 _LINGERING_LIMIT: Final = 4096
+_MOST_REPEATS: Final = 32  # of one reply: more than anybody asks for who waits longer each time
 _WORN_OUT: Final = "message ids used up"  # RFC 7296 2.2: they must not wrap
 
 
@@ -81,7 +82,12 @@ class SaKeeper:
         """RFC 7296 2.1: a retransmitted request gets the same reply; but none that is not journalled yet."""
         if self.ledger.in_flight(sa.spi_r):
             turn.tells.append(dropped("repeated-early", path))
+        elif sa.window.repeats >= _MOST_REPEATS:
+            # A request is short and its reply may be long: whoever has seen one could have the reply sent to
+            # any address for ever.
+            turn.tells.append(dropped("repeated-often", path))
         else:
+            sa.window.repeats += 1
             turn.sends.append(Send(sa.window.last_reply, path))
 
     def request(

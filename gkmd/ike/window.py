@@ -55,7 +55,7 @@ class Pending:
 class Window:
     """The two counters and the two cached datagrams. One request of ours is outstanding at most."""
 
-    __slots__ = ("expected_request_id", "last_reply", "next_request_id", "pending")
+    __slots__ = ("expected_request_id", "last_reply", "next_request_id", "pending", "repeats")
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class Window:
         self.expected_request_id = expected_request_id
         self.last_reply = last_reply
         self.pending = pending
+        self.repeats = 0  # of the last reply
 
     def admit(self, message_id: int) -> Admission:
         """Classify a request of the peer by its message id; changes nothing."""
@@ -83,6 +84,7 @@ class Window:
         """The expected request is answered with ``datagram``, which is kept for its retransmissions."""
         self.expected_request_id += 1
         self.last_reply = datagram
+        self.repeats = 0
 
     def requested(self, exchange: int, datagram: bytes, next_at: float) -> None:
         """Our next request is ``datagram``; it goes out again at ``next_at`` unless it is answered."""

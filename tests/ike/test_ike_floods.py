@@ -4,16 +4,21 @@ with.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from endpoint_rig import SERVER_ADDRESS, World
+from endpoint_rig import NEWS, SERVER_ADDRESS, World, join, turned
 
 from gkmd.core.address import Path
 from gkmd.core.effect import Effect, Send, Tell
+from gkmd.core.identity import Identity, IdentityKind
 from gkmd.core.rng import SeededRng
 from gkmd.crypto.exchange import generate
+from gkmd.daemon.logs import render_json
 from gkmd.ike import initial
 from gkmd.ike.gcks_settings import GcksSettings
 from gkmd.ike.proposal import offer
+from gkmd.ike.registration_request import build_registration_request
 from wire.ikev2 import Ke, Notify, Vendor
 from wire.message import Payload, build_message, parse_untrusted
 from wire.registry import ExchangeType, PayloadType
@@ -95,3 +100,50 @@ def test_a_long_init_is_not_kept() -> None:
     # Nor one whose octets are of no use at all.
     empty = build_message(b"\1" * 8, bytes(8), ExchangeType.IKE_SA_INIT, 8, 0, [padding] * 3)
     assert reasons(stranger._say(empty, "10.9.9.9")) == ["too-long"]
+
+
+def test_a_captured_request_is_no_weapon_against_others() -> None:
+    world = World(members=1)
+    world.run(2)
+    for number in range(1, 9):
+        world.add(number, [join(sends=True)])
+    world.run(10)
+    host = world.hosts[0]
+    sa = host.endpoint.sa
+    assert sa is not None
+    registration = build_registration_request(NEWS, None, None)
+    request = sa.request(ExchangeType.GSA_REGISTRATION, registration, world.now)
+    world.to_server(request, turned(host.path))
+    victim = Path(SERVER_ADDRESS, 848, "198.51.100.7", 53)
+    effects = [effect for _ in range(1000) for effect in world.server.receive(request, victim, world.now)]
+    sends = [effect for effect in effects if isinstance(effect, Send)]
+    assert len(sends[0].datagram) > 5 * len(request)
+    assert len(sends) == 32
+    assert set(reasons(effects)) == {"repeated-often"}
+    # The next request is answered, and its reply repeated, as ever.
+    sa.window.answered()
+    request = sa.request(ExchangeType.GSA_REGISTRATION, registration, world.now)
+    sent = len(world.sent)
+    for _ in range(3):
+        world.to_server(request, turned(host.path))
+    assert len({each.data for each in world.sent[sent:]}) == 1
+    assert len(world.sent) == sent + 3
+
+
+@pytest.mark.parametrize("kind", [IdentityKind.FQDN, IdentityKind.KEY_ID, 77])
+def test_a_strangers_long_name_does_not_fill_the_log(kind: int) -> None:
+    world = World()
+    name = Identity(kind, b"\xff" * 15_000)
+    world.add(1, identity=name)
+    world.run(1)
+    failed, *_ = world.events("authentication-failed")
+    assert failed.fields["reason"] == "an identity of 15000 octets"
+    assert max(len(render_json(world.now, t.level, t.event, t.fields)) for t in world.tells) < 1000
+
+
+def test_a_members_long_name_for_a_group_does_not_fill_the_log() -> None:
+    world = World()
+    world.add(1, [replace(join(), group_id=Identity(IdentityKind.KEY_ID, b"\xff" * 15_000))])
+    world.run(1)
+    failed, *_ = world.events("authentication-failed")
+    assert "group-id: 15000 octets" in str(failed.fields["reason"])
