@@ -85,6 +85,12 @@ def read_group(section: Section, warnings: list[str]) -> GroupPolicy:
     except ValueError as error:
         raise section.wrong("name", f"group {name}: {error}") from None
     warnings += [f"group {name}: {line}" for line in timeline.advice(policy)]
+    longest = max(c.key_octets - c.salt_octets for c in (policy.cipher, policy.rekey_cipher))
+    if policy.key_wrap.key_octets < longest:
+        # RFC 9838 3.1: it should not be shorter.
+        warnings.append(
+            f"group {name}: {policy.key_wrap.name} is weaker than the {longest * 8} bits it wraps"
+        )
     return policy
 
 

@@ -247,3 +247,12 @@ def test_what_loses_data_is_warned_of(tmp_path: Path) -> None:
     lines = "activation_delay = 0\ndeactivation_delay = 1\nport = 5004"
     config = server_config.load(write_server(tmp_path, replaced("port = 5004", lines)))
     assert any("activation delay 0 s is shorter" in warning for warning in config.warnings)
+
+
+def test_a_weak_key_wrap_is_warned_of(tmp_path: Path) -> None:
+    lines = 'port = 5004\nkey_wrap = "kw-5649-128"'
+    config = server_config.load(write_server(tmp_path, replaced("port = 5004", lines)))
+    assert "kw-5649-128 is weaker than the 256 bits it wraps" in "".join(config.warnings)
+    lines += '\ncipher = "aes-gcm-16-128"\nrekey_cipher = "aes-gcm-16-128"'
+    config = server_config.load(write_server(tmp_path, replaced("port = 5004", lines)))
+    assert "weaker" not in "".join(config.warnings)
