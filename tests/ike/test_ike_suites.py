@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,6 +35,7 @@ from gkmd.ike.authenticate import Authenticator
 from gkmd.ike.credentials import Credentials
 from gkmd.ike.proposal import IkePolicy
 from gkmd.ike.sa import IkeSa
+from wire import chain
 from wire.message import Payload, first, parse_untrusted
 from wire.registry import AuthMethod, ExchangeType, NotifyType, PayloadType
 
@@ -307,3 +309,12 @@ def test_other_methods_are_refused(method: int, monkeypatch: pytest.MonkeyPatch)
 def test_the_issued_names_are_what_the_test_believes() -> None:
     (der, *_) = load_chain(issued("ed25519", ME).certificate_pem)
     assert ME in certificate_identities(der)
+
+
+def test_nobody_changes_a_record_that_the_codec_shares() -> None:
+    world = World(members=3)
+    world.run(5)
+    known = inspect.getclosurevars(chain._PARSE[PayloadType.SA]).nonlocals["known"]
+    assert len(known) >= 2  # SAi1 and SAg at least
+    for octets, record in known.items():
+        assert record == chain.CODECS[PayloadType.SA].parse(octets, 0, len(octets))
