@@ -35,11 +35,12 @@ def bind_control(settings: ControlSettings, owner: pwd.struct_passwd | None) -> 
     _make_folder(path.parent, owner)
     _clear(path)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    before = os.umask(0o177)  # nobody else connects between bind and chmod
+    # The file gets its mode as it is made, and a link that somebody puts in its place is not followed: the
+    # folder may belong to the user that we are about to become, and we may still be root.
+    before = os.umask(0o777 & ~settings.mode)
     try:
         control.bind(str(path))
-        os.chown(path, uid, gid)
-        path.chmod(settings.mode)
+        os.chown(path, uid, gid, follow_symlinks=False)
         control.listen(_BACKLOG)
     except OSError as error:
         control.close()

@@ -10,6 +10,7 @@ Octets are in hex. The ESP key is the cipher key with its salt, then the integri
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,10 +25,16 @@ class KeyLog:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            os.fchmod(self._fd, 0o600)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            self._fd = os.open(path, flags, 0o600)
         except OSError as error:
             raise LocalError(f"cannot open the key log {path}: {error.strerror}") from None
+        found = os.fstat(self._fd)
+        # A file that somebody else has put there is somebody else's to read.
+        if found.st_uid != os.geteuid() or found.st_nlink != 1 or not stat.S_ISREG(found.st_mode):
+            os.close(self._fd)
+            raise LocalError(f"the key log {path} is no file of our own: name one that does not exist")
+        os.fchmod(self._fd, 0o600)
         self._seen: set[tuple[object, ...]] = set()
 
     def close(self) -> None:

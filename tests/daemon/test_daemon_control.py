@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pwd
 import socket
 import stat
 import threading
@@ -227,6 +228,33 @@ def test_the_file_is_for_owner_and_group(tmp_path: Path) -> None:
         assert stat.S_ISSOCK(mode)
         assert stat.S_IMODE(mode) == 0o660
         assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o755
+
+
+def test_a_link_in_the_place_of_the_new_socket_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder belongs to the user that a root process becomes next: it may play tricks."""
+    victim, path = tmp_path / "shadow", tmp_path / "control.sock"
+    victim.touch(0o600)
+
+    class Tricked(socket.socket):
+        def bind(self, address: Any) -> None:
+            super().bind(address)
+            path.unlink()
+            path.symlink_to(victim)
+
+    monkeypatch.setattr(socket, "socket", Tricked)
+    owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    bind_control(settings(path), owner).close()
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o600
+    assert victim.stat().st_uid == os.geteuid()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+def test_the_file_is_made_with_its_mode(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "control.sock"
+    bind_control(ControlSettings(path, mode, ""), None).close()
+    assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_a_live_socket_is_left_and_a_stale_one_replaced(tmp_path: Path) -> None:

@@ -196,3 +196,20 @@ def test_the_clock_does_not_jump() -> None:
     assert clock.now() == 1001.5
     real = SteadyClock()
     assert abs(real.now() - time.time()) < 5
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hard link", "fifo"])
+def test_a_key_log_is_a_file_of_our_own(tmp_path: Path, kind: str) -> None:
+    """In a folder that others write to, somebody may have put something in its place."""
+    path, theirs = tmp_path / "keys", tmp_path / "theirs"
+    theirs.touch(0o644)
+    if kind == "symlink":
+        path.symlink_to(theirs)
+    elif kind == "hard link":
+        path.hardlink_to(theirs)
+    else:
+        os.mkfifo(path)
+    with pytest.raises(LocalError, match="key log"):
+        KeyLog(path)
+    assert theirs.stat().st_mode & 0o777 == 0o644
+    assert theirs.read_bytes() == b""
