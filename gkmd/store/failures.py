@@ -13,8 +13,8 @@ from gkmd.core.errors import StoreError
 _ADVICE: Final = {
     "SQLITE_FULL": "the disk is full: free some space; registrations go on then",
     "SQLITE_READONLY": "it or its file system is read-only: make it writable",
-    "SQLITE_CORRUPT": "it is damaged: restore a backup, or move it away and let all members register again",
-    "SQLITE_NOTADB": "it is no database or is damaged: restore a backup, or name another file",
+    "SQLITE_CORRUPT": "it is damaged: move it away and let all members register again",
+    "SQLITE_NOTADB": "it is no database or is damaged: move it away, or name another file",
     "SQLITE_CANTOPEN": "it cannot be opened: check that the folder exists and belongs to gkmd's user",
     "SQLITE_IOERR": "reading or writing failed: check the disk, its quota and the limit of file sizes",
     "SQLITE_BUSY": "another program holds it: end that program",

@@ -41,7 +41,8 @@ from gkmd.store.tables import STATEMENTS
 
 MOST_PER_COMMIT: Final = 1024  # submissions
 _JOURNAL_ID_OCTETS: Final = 16
-_OTHERWISE: Final = "restore a backup, or move the journal away and let all members register again"
+# Not a backup: an older journal uses message ids, and so IVs, again with other content.
+_OTHERWISE: Final = "move the journal away and let all members register again"
 _PROOF: Final = b"this journal opens with this master key"
 _PRAGMAS: Final = (
     "PRAGMA locking_mode = EXCLUSIVE",  # before WAL: then no shared memory file is needed

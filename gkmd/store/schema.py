@@ -29,7 +29,8 @@ def upgrade(connection: sa.Connection, path: Path) -> None:
     if found is not None and found not in REVISIONS:
         raise StoreError(
             f"journal {path} has schema {found}, written by a newer gkmd; this one reads up to "
-            f"{REVISIONS[-1]}: install that gkmd again, or restore a backup made before it"
+            f"{REVISIONS[-1]}: install that gkmd again, or move the journal away and let all members "
+            "register again"
         )
     # Imported here: most starts have nothing to migrate, and Alembic costs more than all the rest of opening.
     from alembic import command
