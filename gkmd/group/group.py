@@ -36,6 +36,9 @@ _SENDER_BURST: Final = (
     8  # registrations of one sender at once; then one in the time that its old SA takes to go
 )
 _LONGEST_PACE: Final = 60.0
+# Every registration of a receiver tells the SAs of all senders, and twice as many while keys change; a datagram
+# has room for 340 of them (IPv6: 184 octets each).
+MOST_SENDERS: Final = 150
 
 
 class Group:
@@ -239,6 +242,8 @@ class Group:
         source = self._source(ask.identity, ask.address)
         if not self._reaches(source):
             raise Refused(Refusal.NOT_AUTHORIZED, f"{source} cannot send to {self.policy.address}")
+        if ask.identity not in self.keys.senders and len(self.keys.senders) >= MOST_SENDERS:
+            raise Refused(Refusal.FULL, f"{MOST_SENDERS} senders have an SA of their own; CBC shares one")
         # RFC 9838 2.3.3: members know whose an SA is by its source; two senders on one key would count the
         # same sequence numbers, and the one that begins anew is taken for a replay.
         for other, its_source in self.keys.senders.items():

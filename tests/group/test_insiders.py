@@ -9,6 +9,7 @@ import pytest
 from group_server import NEWS, SHARED, T0, Server, ask_for, fqdn
 
 from gkmd.core.identity import Identity, IdentityPattern
+from gkmd.group.group import MOST_SENDERS
 from gkmd.group.model import Refusal, Refused, SenderRule, Verdict
 from gkmd.group.pace import Pace
 
@@ -78,6 +79,21 @@ def test_the_memory_of_a_pace_is_bounded() -> None:
         assert pace.take(Identity.parse(f"fqdn:tx{number}.example"), 1.0, T0 + number / 1000)
     assert len(pace._debts) <= 4096
     assert not pace.take(Identity.parse("fqdn:tx19999.example"), 1.0, T0 + 20)
+
+
+def test_there_are_no_more_senders_than_a_datagram_has_room_for() -> None:
+    server = Server()
+    for number in range(MOST_SENDERS):
+        server.join(f"{number}.tx", T0 + number, sends=True)
+    with pytest.raises(Refused, match="CBC shares one") as refused:
+        server.join("one-more.tx", T0 + 200, sends=True)
+    assert refused.value.refusal is Refusal.FULL
+    server.join("7.tx", T0 + 201, sends=True)  # again
+    server.leave("7.tx", T0 + 202)
+    server.join("one-more.tx", T0 + 203, sends=True)
+    shared = Server([SHARED])
+    for number in range(MOST_SENDERS + 1):
+        shared.join(f"{number}.tx", T0, SHARED, sends=True)
 
 
 def test_a_sender_over_the_other_version_of_ip_is_refused_and_harms_nobody() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 from group_fixtures import (
@@ -38,6 +39,8 @@ from gkmd.core.secret import SecretBytes
 from gkmd.crypto.authentication import SigningKey
 from gkmd.crypto.keymat import group_wrap_key
 from gkmd.crypto.keywrap import unwrap
+from gkmd.daemon.udp import DATAGRAM_OCTETS
+from gkmd.group.group import MOST_SENDERS
 from gkmd.group.model import GroupPolicy
 from gkmd.ike.group_join import GroupOffer
 from gkmd.ike.read_gikev2 import read_registration
@@ -151,6 +154,14 @@ def test_a_late_joiner_gets_what_remains() -> None:
     assert number(attributes(policies(render_registration(almost, GSK_W))[1])[1]) == 1
     over = replace(server.view(T0 + 505), now=T0 + 510)
     assert len(policies(render_registration(over, GSK_W))) == 1
+
+
+def test_the_sas_of_all_senders_fit_a_datagram_even_while_keys_change() -> None:
+    server = Server(IPV6)
+    for number in range(2 * MOST_SENDERS):
+        server.new_tek(T0, ip_address((0xFD << 120) + number + 1))
+    _, inner = build_chain(render_registration(server.view(T0, (1,) * 8), GSK_W))
+    assert len(inner) < DATAGRAM_OCTETS - 5000  # for IDr, a certificate chain and AUTH
 
 
 def test_the_shapes_of_all_policies() -> None:
