@@ -36,7 +36,7 @@ _SENDER_BURST: Final = (
     8  # registrations of one sender at once; then one in the time that its old SA takes to go
 )
 _LONGEST_PACE: Final = 60.0
-# Each registration of a receiver tells the SAs of all senders, and twice as many while keys change; a datagram
+# A registration tells a receiver the SAs of all senders, and twice as many while keys change; a datagram
 # has room for 340 of them (IPv6: 184 octets each).
 MOST_SENDERS: Final = 150
 
