@@ -172,8 +172,8 @@ class Server:
 def spare_the_collector() -> None:
     """Let Python look for cycles seldom, and never in what exists already.
 
-    A registration makes hundreds of objects that live on, none in cycles; to look through all of them again and
-    again costs several per cent of the server's time. What cycles there are still go.
+    A registration makes hundreds of objects that live on, none in cycles; to look through all of them again
+    and again costs several per cent of the server's time. What cycles there are still go.
     """
     gc.collect()
     gc.freeze()
