@@ -27,16 +27,8 @@ from endpoint_rig import (
     turned,
 )
 
-from gkmd.core.algorithms import AES_CBC_256, CURVE25519, ECP_256, MODP_3072, PRF_HMAC_SHA2_512
-from gkmd.core.effect import (
-    InstallPolicy,
-    InstallSa,
-    JoinMulticast,
-    RemovePolicy,
-    RemoveSa,
-    Send,
-    Tell,
-)
+from gkmd.core.algorithms import AES_CBC_256, CURVE25519, ECP_256, MODP_3072
+from gkmd.core.effect import InstallPolicy, InstallSa, JoinMulticast, RemovePolicy, RemoveSa, Tell
 from gkmd.core.identity import Identity, IdentityPattern
 from gkmd.core.secret import SecretBytes
 from gkmd.ike import init_responder, member_settings
@@ -50,7 +42,7 @@ from gkmd.ike.proposal import IkePolicy, choose
 from gkmd.ike.sa import SaState
 from wire.chain import build_payloads
 from wire.header import build_header, peek_untrusted
-from wire.ikev2 import Ke, Nonce, Notify, Proposal, Sa, Transform
+from wire.ikev2 import Ke, Notify, Proposal, Sa, Transform
 from wire.message import Payload, build_message, build_sealed_head, first, parse_untrusted
 from wire.registry import (
     AuthMethod,
@@ -553,19 +545,6 @@ def test_a_public_value_of_another_length_makes_no_state(octets: int) -> None:
     world.to_server(data, turned(host.path))
     assert len(world.sent) == sent
     assert len(world.server._init.table) == 0
-
-
-@pytest.mark.parametrize(("octets", "enough"), [(31, False), (32, True)])
-def test_a_nonce_shorter_than_half_the_key_of_the_prf_makes_no_state(octets: int, enough: bool) -> None:
-    # RFC 7296 2.10; the prf's key has 64 octets.
-    world = World(ike=IkePolicy(prfs=(PRF_HMAC_SHA2_512,)), fate=lambda _: [])
-    host = world.add(0)
-    message = parse_untrusted(init_of(world))
-    payloads = [Payload(40, Nonce(bytes(octets))) if p.type == 40 else p for p in message.payloads]
-    data = build_message(message.header.spi_i, bytes(8), ExchangeType.IKE_SA_INIT, 0x08, 0, payloads)
-    effects = world.server.receive(data, turned(host.path), world.now)
-    assert any(type(e) is Send for e in effects) is enough
-    assert len(world.server._init.table) == enough
 
 
 def test_a_rekey_that_comes_back_to_the_server_is_dropped() -> None:
