@@ -145,6 +145,9 @@ class FromLibraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = next((name for name, number in LEVELS.items() if record.levelno <= number), "error")
+        # What a foreign library finds worth an info is a detail of its own here; what is ours is not.
+        if level == "info" and not record.name.startswith("gkmd"):
+            level = "debug"
         self._log.tell("library", level, {"logger": record.name, "message": record.getMessage()})
 
 

@@ -124,6 +124,7 @@ def test_what_libraries_log_ends_in_the_same_stream() -> None:
     logger.addHandler(FromLibraries(log))
     logger.warning("no %s", "ESP")
     logger.debug("hidden")
+    logger.info("a foreign library's info is a detail, so hidden, too")
     assert json.loads(os.read(reading, 1000)) == {
         "time": 2.0,
         "level": "warning",
@@ -137,6 +138,9 @@ def test_what_libraries_log_ends_in_the_same_stream() -> None:
     lines = os.read(reading, 1000).decode()
     assert "debug   library logger=test.kernel message=shown" in lines
     assert "error   library logger=test.kernel message=loud" in lines
+    log.configure("info", "text")
+    FromLibraries(log).emit(logging.makeLogRecord({"name": "gkmd.kernel", "levelno": 20, "msg": "ours"}))
+    assert "info    library logger=gkmd.kernel message=ours" in os.read(reading, 1000).decode()
     os.close(reading)
     os.close(writing)
 
