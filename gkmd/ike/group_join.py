@@ -24,6 +24,8 @@ from gkmd.core.identity import Identity
 
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_CONTROL: Final = ipaddress.IPv4Network("224.0.0.0/24")
+_LINK_LOCAL_SCOPE: Final = 2
 _SSM: Final = ipaddress.IPv4Network("232.0.0.0/8")
 
 
@@ -51,7 +53,8 @@ class GroupJoin:
     ``source`` is the address that it sends data from; None takes the local address of the IKE SA.
     ``sender_ids`` is how many Sender-IDs it asks for (RFC 9838 2.5.1; 0 and 1 both bring one).
     ``replay_window`` (packets) goes to SAs with one sender; SAs that senders share have none.
-    The three allow-lists are the GPAD's: an empty one allows any multicast destination, or any source.
+    The three allow-lists are the GPAD's: an empty one allows any source, or any multicast destination except,
+    for data, those that a link's own protocols use.
     """
 
     name: str
@@ -93,6 +96,16 @@ def allowed(address: IpAddress, networks: tuple[IpNetwork, ...]) -> bool:
     return not networks or any(
         address in network for network in networks if network.version == address.version
     )
+
+
+def link_control(address: IpAddress) -> bool:
+    """Whether a link's own protocols speak to this multicast address (RFC 5771 4, RFC 4291 2.7).
+
+    Routing and neighbour discovery stop when such traffic has to be ESP.
+    """
+    if isinstance(address, ipaddress.IPv4Address):
+        return address in _CONTROL
+    return address.packed[1] & 0x0F <= _LINK_LOCAL_SCOPE
 
 
 def source_specific(address: IpAddress) -> bool:

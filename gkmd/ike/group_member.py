@@ -13,6 +13,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from gkmd.core.address import IpAddress
 from gkmd.core.effect import Effect, InstallPolicy, InstallSa
@@ -33,6 +34,8 @@ from wire.errors import WireError
 from wire.gikev2 import GroupSaPolicy
 from wire.message import Payload, first
 from wire.registry import PayloadType, ProtocolId
+
+_MOST_DATA_SAS: Final = 4096  # ours: each is held in the kernel, whatever lifetime the key server gives it
 
 
 class State(enum.Enum):
@@ -290,6 +293,8 @@ class GroupMember:
         )
 
     def _check(self, update: Update) -> None:
+        if len(self._data.held) + len(update.data) > _MOST_DATA_SAS:
+            raise refused(f"more than {_MOST_DATA_SAS} data SAs")
         spi = self._data.conflict(update.data)
         if spi is not None:
             raise refused(f"SPI 0x{spi:08x} is in use with another key")

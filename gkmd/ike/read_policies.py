@@ -24,7 +24,7 @@ from gkmd.core.algorithms import (
     SequenceNumbers,
 )
 from gkmd.core.errors import PeerError
-from gkmd.ike.group_join import GroupJoin, allowed
+from gkmd.ike.group_join import GroupJoin, allowed, link_control
 from gkmd.ike.selectors import UDP, Selection, read_selector
 from wire.attributes import Attribute
 from wire.gikev2 import GroupSaPolicy
@@ -114,6 +114,8 @@ def read_data_policy(policy: GroupSaPolicy, join: GroupJoin, *, multicast_rekey:
         raise refused("the destination of a data SA is not one multicast address")
     if source.protocol != destination.protocol or source.port:
         raise refused("the source selector of a data SA is narrower than a policy of ours can be")
+    if not join.data_addresses and link_control(destination.address):
+        raise refused(f"{destination.address} is for the protocols of the link")
     if not allowed(destination.address, join.data_addresses):
         raise refused(f"data to {destination.address} is not what this member joined for")
     _check_source(source.address, join)
