@@ -8,7 +8,7 @@ from gkmd.core.effect import SendMulticast
 from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
 from gkmd.group.model import GroupPolicy, RekeyOrder, Repeat
-from gkmd.ike.rekey_message import seal_rekey
+from gkmd.ike.rekey_message import exceeds_mtu, seal_rekey
 from gkmd.ike.turn import Turn
 
 
@@ -24,6 +24,7 @@ def send_orders(turn: Turn, directory: Directory, orders: Iterable[RekeyOrder], 
             reason=order.reason,
             message_id=order.message_id,
             octets=len(datagram),
+            fragmented=exceeds_mtu(datagram, order.policy.rekey_address.version),
             new_keys=len(order.data_sas),
             deleted=len(order.deleted_spis),
             new_rekey_sa=order.new_rekey_sa is not None,

@@ -78,17 +78,17 @@ def render_registration(view: GroupView, gsk_w: SecretBytes) -> list[Payload]:
     ]
 
 
-_remembered: Final[dict[tuple[object, ...], tuple[tuple[object, ...], Gsa]]] = {}
+_remembered: Final[dict[tuple[object, ...], tuple[GroupPolicy, Gsa]]] = {}
 _MOST_REMEMBERED: Final = 64
 
 
 def _registration_gsa(view: GroupView, live: list[DataSa], sender_id_bits: int | None) -> Gsa:
     """The policy is the same for all members that come within the same second: made once, and not changed."""
     policy, kek, now = view.policy, view.rekey_sa, view.now
-    seconds = [int(gone_at(kek) - now), *(int(gone_at(sa) - now) for sa in live)]
-    # Records are replaced, not changed, and those held here keep their id.
-    holds = (policy, kek, *live)
-    key = (*map(id, holds), *seconds, sender_id_bits)
+    # Everything that is rendered, and no record that holds a key. A policy is replaced, not changed, and the
+    # one that is held here keeps its id.
+    teks = tuple((sa.spi, sa.source, int(gone_at(sa) - now)) for sa in live)
+    key = (id(policy), kek.spi, kek.next_message_id, int(gone_at(kek) - now), teks, sender_id_bits)
     found = _remembered.get(key)
     if found is None:
         policies: list[GroupSaPolicy | GroupWidePolicy] = [_kek_policy(policy, kek, now, registration=True)]
@@ -96,7 +96,7 @@ def _registration_gsa(view: GroupView, live: list[DataSa], sender_id_bits: int |
         policies.append(_group_wide(policy, sender_id_bits))
         if len(_remembered) >= _MOST_REMEMBERED:
             _remembered.clear()
-        found = _remembered[key] = (holds, Gsa(policies))
+        found = _remembered[key] = (policy, Gsa(policies))
     return found[1]
 
 

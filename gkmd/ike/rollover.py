@@ -55,6 +55,8 @@ class Rollover:
         self._held: dict[int, HeldSa] = {}
         self._policies: list[EspPolicy] = []
         self._active: dict[Output, int] = {}  # SPI of the SA that is sent on
+        self._soft: float | None = None
+        self._soft_known = False  # any change forgets it; strangers make us ask for it far more often
         self.unreplaced_end = False  # an SA has ended with its lifetime and nothing has taken its place
 
     @property
@@ -155,6 +157,7 @@ class Rollover:
         effects += self._carry_out(plan, own, soft, now)
         for held in gone:
             held.removed_at, held.reason = now, "replaced"
+        self._soft_known = False
         self.unreplaced_end = False
         return effects + self.tick(now)
 
@@ -191,6 +194,7 @@ class Rollover:
 
     def delete(self, spis: Iterable[int], at: float) -> None:
         """A Delete came for these SAs: they go at this instant."""
+        self._soft_known = False
         for spi in spis:
             held = self._held.get(spi)
             if held is not None and at < held.removed_at:
@@ -198,6 +202,7 @@ class Rollover:
 
     def stop(self, reason: str, send_until: float, receive_until: float) -> None:
         """No SA is to be used any longer than this; policies stay closed."""
+        self._soft_known = False
         for held in self._held.values():
             until = receive_until if held.usable_at is None else send_until
             if until < held.removed_at:
@@ -219,6 +224,7 @@ class Rollover:
             held = self._held.get(refused.spi)
             if held is not None and held.sa == refused:
                 del self._held[refused.spi]
+                self._soft_known = False
                 # Its policy names a reqid that will not come: the next SA needs a switch, whatever its SPI.
                 self._active = {o: 0 if spi == refused.spi else spi for o, spi in self._active.items()}
             return
@@ -235,6 +241,7 @@ class Rollover:
             if held.expires < held.removed_at and newest[_kind(held)] == held.serial:
                 self.unreplaced_end = True
             del self._held[held.grant.spi]
+            self._soft_known = False
         effects: list[Effect] = []
         for output in list(self._active):
             effects += self._switch(output, now)
@@ -257,9 +264,12 @@ class Rollover:
 
     def soft_deadline(self) -> float | None:
         """When an SA that nothing replaces calls for a new registration (RFC 9838 2.4.1.4)."""
-        newest = self._newest()
-        unreplaced = (h for h in self._held.values() if newest[_kind(h)] == h.serial)
-        return min((h.soft_at for h in unreplaced if math.isinf(h.removed_at)), default=None)
+        if not self._soft_known:
+            newest = self._newest()
+            unreplaced = (h for h in self._held.values() if newest[_kind(h)] == h.serial)
+            self._soft = min((h.soft_at for h in unreplaced if math.isinf(h.removed_at)), default=None)
+            self._soft_known = True
+        return self._soft
 
     def _newest(self) -> dict[tuple[IpAddress | None, Flow], int]:
         """Of each sender's SAs, or of those that senders share, the one that came last."""
@@ -317,6 +327,7 @@ class Rollover:
         self._serial += 1
         held = HeldSa(grant, sa, self._serial, usable_at, now + lifetime, now + soft(lifetime))
         self._held[grant.spi] = held
+        self._soft_known = False
         return held
 
     def _policies_for(self, new: HeldSa, own: IpAddress | None, now: float) -> list[Effect]:
@@ -382,6 +393,7 @@ class Rollover:
 
     def _end(self, held: HeldSa, reason: str) -> list[Effect]:
         del self._held[held.grant.spi]
+        self._soft_known = False
         return [RemoveSa(held.sa), _told("data-sa-removed", held, reason)]
 
 
