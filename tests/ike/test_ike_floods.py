@@ -19,8 +19,9 @@ from gkmd.ike import initial
 from gkmd.ike.gcks_settings import GcksSettings
 from gkmd.ike.proposal import offer
 from gkmd.ike.registration_request import build_registration_request
+from gkmd.ike.rollover import Rollover
 from wire.ikev2 import Ke, Notify, Vendor
-from wire.message import Payload, build_message, parse_untrusted
+from wire.message import Payload, build_message, build_sealed_head, parse_untrusted
 from wire.registry import ExchangeType, PayloadType
 
 
@@ -147,3 +148,26 @@ def test_a_members_long_name_for_a_group_does_not_fill_the_log() -> None:
     world.run(1)
     failed, *_ = world.events("authentication-failed")
     assert "group-id: 15000 octets" in str(failed.fields["reason"])
+
+
+def test_forged_rekeys_do_not_make_a_member_look_at_all_its_sas(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    host = world.add(1)
+    for number in range(2, 8):
+        world.add(number, [join(sends=True)])
+    world.run(10)
+    member = host.endpoint.groups["news"]
+    looks: list[Rollover] = []
+    newest = Rollover._newest
+    monkeypatch.setattr(Rollover, "_newest", lambda self: looks.append(self) or newest(self))
+    # The SPI of a Rekey SA is on the wire for all to see.
+    head = build_sealed_head(
+        member.rekey_spis[0][:8], member.rekey_spis[0][8:], ExchangeType.GSA_REKEY, 8, 99, 51, 64
+    )
+    due = member.registration_due
+    for number in range(100):
+        effects = host.endpoint.receive(head + bytes(60) + number.to_bytes(4, "big"), host.path, world.now)
+        assert reasons(effects) == ["not-authentic"]
+    assert len(looks) <= 1
+    member._data._soft_known = False
+    assert member.registration_due == due
