@@ -25,6 +25,7 @@ from wire.message import parse_untrusted
 from wire.registry import FLAG_RESPONSE, NotifyType
 
 _MOST_CHOICES: Final = 64
+_QUIET_SECONDS: Final = 1.0
 _MOST_OCTETS: Final = 4096  # of a request, which is kept; one with every algorithm and a cookie has some 700
 
 
@@ -36,6 +37,7 @@ class InitResponder:
         "_choices",
         "_cookies",
         "_policy",
+        "_refusal_told",
         "_rng",
         "_settings",
         "_taken",
@@ -61,6 +63,7 @@ class InitResponder:
         self._settings: Final = settings
         self._rng: Final = rng
         self._taken: Final = taken
+        self._refusal_told = float("-inf")
 
     def receive_untrusted(self, data: bytes, header: Header, path: Path, now: float) -> list[Effect]:
         """Effects for one IKE_SA_INIT message. Raises WireError."""
@@ -106,7 +109,7 @@ class InitResponder:
         if choice is None:
             return [
                 Send(initial.build_refusal(header.spi_i, NotifyType.NO_PROPOSAL_CHOSEN), path),
-                Tell("proposal-refused", "info", {"from": str(path)}),
+                Tell("proposal-refused", self._loudness(now), {"from": str(path)}),
             ]
         suite = choice.suite
         wanted = suite.key_exchange
@@ -144,6 +147,13 @@ class InitResponder:
             )
         )
         return [Send(reply, path)]
+
+    def _loudness(self, now: float) -> str:
+        """A line a second: any address can be written on such a request, and the log is on a disk."""
+        if now - self._refusal_told < _QUIET_SECONDS:
+            return "debug"
+        self._refusal_told = now
+        return "info"
 
     def _choice(self, asked: initial.InitMessage) -> Choice | None:
         """What we choose, None when nothing fits; worked out once for proposals that come again and again."""

@@ -20,9 +20,9 @@ from gkmd.ike.gcks_settings import GcksSettings
 from gkmd.ike.proposal import offer
 from gkmd.ike.registration_request import build_registration_request
 from gkmd.ike.rollover import Rollover
-from wire.ikev2 import Ke, Notify, Vendor
+from wire.ikev2 import Ke, Notify, Proposal, Sa, Transform, Vendor
 from wire.message import Payload, build_message, build_sealed_head, parse_untrusted
-from wire.registry import ExchangeType, PayloadType
+from wire.registry import ExchangeType, PayloadType, ProtocolId
 
 
 class Stranger:
@@ -171,3 +171,16 @@ def test_forged_rekeys_do_not_make_a_member_look_at_all_its_sas(monkeypatch: pyt
     assert len(looks) <= 1
     member._data._soft_known = False
     assert member.registration_due == due
+
+
+def test_refused_proposals_do_not_fill_the_log() -> None:
+    world, rng = World(), SeededRng("refused")
+    weak = Sa([Proposal(1, ProtocolId.IKE, b"", [Transform(1, 3, [])])])
+    levels = []
+    for number in range(300):
+        request = initial.build_request(rng(8), weak, Ke(31, bytes(32)), rng(32), None, [])
+        path = Path(SERVER_ADDRESS, 848, f"10.9.{number % 7}.9", 500)
+        effects = world.server.receive(request, path, world.now + number / 100)
+        levels += [effect.level for effect in effects if isinstance(effect, Tell)]
+    assert levels.count("info") == 3
+    assert levels.count("debug") == 297
