@@ -216,11 +216,12 @@ class Gcks:
             return
         # RFC 9838 2.3.2: the member is removed from the group that IDg names, and gets an empty reply.
         assert sa.peer is not None
+        policy = self._directory.policy_of(request.group_id)
         turn.tell(
             "member-left",
             peer=str(sa.peer),
-            group=str(request.group_id),
-            reason=request.leaving.name.lower().replace("_", " "),
+            group=policy.name if policy else str(request.group_id),
+            reason=request.leaving.name,
         )
         self._keeper.left(turn, self._directory.leave(request.group_id, sa.peer, now), now)
         self._keeper.reply(turn, sa, ExchangeType.GSA_REGISTRATION, [], path, now)
