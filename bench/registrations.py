@@ -53,6 +53,7 @@ SERVER = Identity.parse("fqdn:gcks.example")
 GROUP = Identity.parse("keyid:news")
 SECRET = SecretBytes(b"a secret of the bench, 32 octets")
 
+# All members are at one address here, which is what cookies and init_rate are there to hold back: off.
 CONFIGURATION = """\
 identity = "fqdn:gcks.example"
 listen = ["127.0.0.1:0"]
@@ -66,6 +67,7 @@ log_format = "json"
 psk_files = ["psk.toml"]
 [ike]
 cookie_threshold = 100000
+init_rate = 0
 [[group]]
 name = "news"
 address = "239.10.0.1"

@@ -105,6 +105,8 @@ def _settings(ike: Section) -> GcksSettings:
         half_open_per_source=ike.get(
             "half_open_per_source", values.integer(1, 1_000_000), default.half_open_per_source
         ),
+        init_rate=ike.get("init_rate", values.integer(0, 1_000_000), default.init_rate),
+        init_burst=ike.get("init_burst", values.integer(1, 1_000_000), default.init_burst),
         cookie_lifetime=ike.get("cookie_lifetime", _SECONDS, default.cookie_lifetime),
         liveness_idle=ike.get("dead_peer_interval", values.duration(0, 86_400), default.liveness_idle),
         backoff=read_backoff(ike),

@@ -19,6 +19,8 @@ class GcksSettings:
     half_open_lifetime: float = 30.0  # to authenticate, to decide, to ask again for a reply after the end
     cookie_threshold: int = 128  # half-open SAs from which on a cookie is asked for; 0: always
     half_open_per_source: int = 64  # beyond that threshold, of one IPv4 address or IPv6 network of 64 bits
+    init_rate: float = 500  # key exchanges a second that one source may ask for, on average; 0: no limit
+    init_burst: float = 2000  # and at once, when it has been quiet before
     cookie_lifetime: float = 60.0  # of the secret that cookies are made with
     liveness_idle: float = 120.0  # silence after which a member is asked whether it lives; 0: never
     backoff: Backoff = field(default_factory=Backoff)

@@ -115,12 +115,12 @@ class HalfOpenTable:
 
     def of_source(self, path: Path) -> int:
         """How many of them came from where ``path`` comes from."""
-        return self._by_source[_source(path)]
+        return self._by_source[source_of(path)]
 
     def add(self, half: HalfOpen) -> None:
         self._by_spi[half.spi_r] = half
         self._by_request[half.request] = half
-        self._by_source[_source(half.path)] += 1
+        self._by_source[source_of(half.path)] += 1
 
     def remove(self, half: HalfOpen, now: float) -> None:
         """The SA is established, refused or given up. Its request is remembered for as long as it could
@@ -128,7 +128,7 @@ class HalfOpenTable:
         """
         if self._by_spi.pop(half.spi_r, None) is not None:
             self._by_request.pop(half.request, None)
-            source = _source(half.path)
+            source = source_of(half.path)
             self._by_source[source] -= 1
             if not self._by_source[source]:
                 del self._by_source[source]
@@ -153,8 +153,8 @@ class HalfOpenTable:
         return due
 
 
-def _source(path: Path) -> str:
-    """Whoever has an IPv6 address has all 2^64 of its network."""
+def source_of(path: Path) -> str:
+    """Who sends, for limits: whoever has an IPv6 address has all 2^64 of its network."""
     address = path.remote.partition("%")[0]
     return ipaddress.ip_address(address).packed[:8].hex() if ":" in address else address
 

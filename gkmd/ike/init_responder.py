@@ -16,8 +16,9 @@ from gkmd.ike import initial
 from gkmd.ike.authenticate import HASHES_NOTIFY, Authenticator
 from gkmd.ike.dropped import dropped
 from gkmd.ike.gcks_settings import GcksSettings
-from gkmd.ike.half_open import HalfOpen, HalfOpenTable
+from gkmd.ike.half_open import HalfOpen, HalfOpenTable, source_of
 from gkmd.ike.proposal import Choice, IkePolicy, choose
+from gkmd.ike.rate import Rates
 from wire.errors import WireError
 from wire.header import Header
 from wire.ikev2 import Sa
@@ -37,6 +38,7 @@ class InitResponder:
         "_choices",
         "_cookies",
         "_policy",
+        "_rates",
         "_refusal_told",
         "_rng",
         "_settings",
@@ -61,6 +63,7 @@ class InitResponder:
         self._policy: Final = policy
         self._choices: dict[tuple[int, int], tuple[Sa, Choice | None]] = {}
         self._settings: Final = settings
+        self._rates: Final = Rates(settings.init_rate, settings.init_burst)
         self._rng: Final = rng
         self._taken: Final = taken
         self._refusal_told = float("-inf")
@@ -123,6 +126,10 @@ class InitResponder:
             raise WireError("ke-length", f"{len(asked.ke.data)} octets for {wanted.name}")
         if len(asked.nonce) * 2 < suite.prf.octets:
             raise WireError("nonce", "shorter than half the key of the prf")  # RFC 7296 2.10
+        # From here on it costs a key exchange. An address that is not proved can be made to lose its share by
+        # whoever forges it, but then there are soon so many half-open SAs that all are asked for a cookie.
+        if not self._rates.take(source_of(path), now):
+            return [dropped("init-rate", path)]
         spi_r = self._new_spi()
         nonce_r = self._rng(initial.NONCE_OCTETS)
         pair = generate(wanted, self._rng)

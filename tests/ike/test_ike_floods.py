@@ -92,6 +92,36 @@ def test_below_the_threshold_an_address_may_have_as_many_as_there_is_room_for() 
     assert len(world.server._init.table) == 20
 
 
+def test_an_address_gets_only_so_many_key_exchanges_a_second() -> None:
+    world = World(settings=GcksSettings(init_rate=2, init_burst=5))
+    stranger, table = Stranger(world), world.server._init.table
+    effects = [effect for _ in range(9) for effect in stranger.ask("10.9.9.9")]
+    assert len(table) == 5
+    assert reasons(effects) == ["init-rate"] * 4
+    # Others are not touched by it; a second later there are two more.
+    assert isinstance(stranger.ask("10.9.9.8")[0], Send)
+    world.run(1)
+    effects = [effect for _ in range(9) for effect in stranger.ask("10.9.9.9")]
+    assert reasons(effects) == ["init-rate"] * 7
+    assert len(table) == 8
+
+
+def test_repeating_a_request_does_not_count_as_another_key_exchange() -> None:
+    world = World(settings=GcksSettings(init_rate=1, init_burst=2))
+    stranger = Stranger(world)
+    rng = SeededRng("repeated")
+    ke = Ke(31, stranger._pair.public)
+    request = initial.build_request(rng(8), offer(world.ike), ke, rng(32), None, [])
+    replies = [stranger._say(request, "10.9.9.9") for _ in range(20)]
+    assert all(reply == replies[0] for reply in replies)
+    assert isinstance(stranger.ask("10.9.9.9")[0], Send)
+    # Nor does one that costs none: it is refused by its proposals, not by its rate.
+    weak = Sa([Proposal(1, ProtocolId.IKE, b"", [Transform(1, 3, [])])])
+    refused = initial.build_request(rng(8), weak, Ke(31, bytes(32)), rng(32), None, [])
+    assert reasons(stranger._say(refused, "10.9.9.9")) == [None]
+    assert reasons(stranger.ask("10.9.9.9")) == ["init-rate"]
+
+
 def test_a_long_init_is_not_kept() -> None:
     world = World()
     stranger = Stranger(world)
