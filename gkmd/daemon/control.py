@@ -5,7 +5,8 @@
     <- {"id": 2, "ok": false, "error": "there is no group named 'nws'"}
 
 After ``{"command": "events"}`` the connection goes on with ``{"event": {...}}`` lines. Everything that a peer
-can make us hold is bounded: connections, line length, events that a slow reader is behind.
+can make us hold is bounded: connections, line length, events that a slow reader is behind. The last places
+are kept for root and our own user: whoever is in the control group cannot lock the administrator out.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from typing import Any, Final
 import msgspec
 
 from gkmd.core.errors import LocalError
-from gkmd.daemon.control_socket import is_welcome, peer_of
+from gkmd.daemon.control_socket import is_ours, is_welcome, peer_of
 from gkmd.daemon.events import Events
 from gkmd.daemon.logs import LEVELS, plain
 
 LINE_OCTETS: Final = 65_536
 CONNECTIONS: Final = 64
+KEPT: Final = 8  # of them, for root and our own user
 _encode: Final = msgspec.json.Encoder(enc_hook=plain).encode
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -78,7 +80,7 @@ class ControlServer:
             connection = writer.get_extra_info("socket")
             if not is_welcome(connection, self.gid):
                 await self._say(writer, {"ok": False, "error": "permission denied"})
-            elif len(self._open) > CONNECTIONS:
+            elif len(self._open) > CONNECTIONS - (0 if is_ours(connection) else KEPT):
                 await self._say(writer, {"ok": False, "error": "too many control connections"})
             else:
                 await self._converse(reader, writer, connection)

@@ -119,6 +119,11 @@ def peer_of(connection: socket.socket) -> tuple[int, int]:
     return process, user
 
 
+def is_ours(connection: socket.socket) -> bool:
+    """Whether root or our own user is at the other end."""
+    return peer_of(connection)[1] in (0, os.geteuid())
+
+
 def is_welcome(connection: socket.socket, gid: int) -> bool:
     """Root, our own user, and members of the group ``gid``.
 

@@ -18,7 +18,7 @@ import pytest
 
 from gkmd.core.errors import ConfigError, LocalError
 from gkmd.daemon import control_client, control_socket
-from gkmd.daemon.control import CONNECTIONS, LINE_OCTETS, Command, ControlServer
+from gkmd.daemon.control import CONNECTIONS, KEPT, LINE_OCTETS, Command, ControlServer
 from gkmd.daemon.control_client import ControlClient
 from gkmd.daemon.control_socket import bind_control
 from gkmd.daemon.events import FOLLOWER_EVENTS, Events
@@ -200,6 +200,30 @@ def test_too_many_connections_are_refused(tmp_path: Path) -> None:
     on_socket(tmp_path, work)
 
 
+def test_the_group_cannot_lock_the_administrator_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = False
+    monkeypatch.setattr("gkmd.daemon.control.is_ours", lambda connection: ours)
+
+    def status(path: Path, stack: contextlib.ExitStack) -> object:
+        return stack.enter_context(ControlClient(path)).request("status")
+
+    def work(path: Path, events: Events) -> None:
+        nonlocal ours
+        with contextlib.ExitStack() as stack:
+            for _ in range(CONNECTIONS - KEPT):
+                status(path, stack)
+            for _ in range(3):  # nor are the kept places used up by those who are refused
+                with pytest.raises(LocalError, match="too many control connections"):
+                    status(path, stack)
+            ours = True
+            for _ in range(KEPT):
+                assert status(path, stack) == {"fine": True}
+            with pytest.raises(LocalError, match="too many control connections"):
+                status(path, stack)
+
+    on_socket(tmp_path, work)
+
+
 def test_strangers_are_not_welcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gkmd.daemon.control.is_welcome", lambda connection, gid: False)
 
@@ -215,9 +239,11 @@ def test_who_is_welcome(monkeypatch: pytest.MonkeyPatch) -> None:
     with ours, theirs:
         assert control_socket.peer_of(ours) == (os.getpid(), os.getuid())
         assert control_socket.is_welcome(ours, 12345)  # our own user
+        assert control_socket.is_ours(ours)
         monkeypatch.setattr(control_socket.os, "geteuid", lambda: 4242)
         if os.getuid() != 0:
             assert not control_socket.is_welcome(ours, 12345)
+            assert not control_socket.is_ours(ours)
         assert control_socket.is_welcome(ours, os.getgid())
 
 
