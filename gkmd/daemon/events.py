@@ -7,11 +7,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gkmd.daemon.logs import LEVELS, Log, plain_fields
+from gkmd.daemon.budget import BUDGETED, Budget
+from gkmd.daemon.logs import LEVELS, Later, Log, plain_fields
 
 FOLLOWER_EVENTS: Final = 1000  # that a slow reader may be behind before it loses the oldest
 RECENT_EVENTS: Final = 200
 DROPPED: Final = "datagram-dropped"
+SUPPRESSED: Final = "lines-suppressed"
+_SUM_UP_SECONDS: Final = 1.0
 
 
 class Follower:
@@ -49,13 +52,20 @@ def _shown(now: float, level: str, event: str, fields: Mapping[str, object]) -> 
 
 
 class Events:
-    """Counts, logs and passes on what happens. ``drops`` counts dropped datagrams by reason."""
+    """Counts, logs and passes on what happens. ``drops`` counts dropped datagrams by reason.
+
+    Events that others cause at will are counted all, and logged and passed on within a ``Budget``: neither
+    the disk nor the operator's view of the last events is theirs to fill.
+    """
 
     def __init__(self, log: Log, now: Callable[[], float]) -> None:
         self._log = log
         self._now = now
         self._followers: list[Follower] = []
         self._recent: deque[tuple[float, str, str, Mapping[str, object]]] = deque(maxlen=RECENT_EVENTS)
+        self._budget = Budget()
+        self._later: Later | None = None
+        self._waiting = False
         self.counts: Counter[str] = Counter()
         self.drops: Counter[str] = Counter()
 
@@ -64,12 +74,45 @@ class Events:
         self.counts[event] += 1
         if event == DROPPED:
             self.drops[str(fields.get("reason", "unknown"))] += 1
+        if level != "debug":
+            now = self._now()
+            if self._budget.suppressing:
+                self._sum_up(now)
+            if event in BUDGETED and not self._budget.allows(event, level, now):
+                self._sum_up_later()
+                return
+        self._pass_on(event, level, fields)
+
+    def _pass_on(self, event: str, level: str, fields: Mapping[str, object]) -> None:
         self._log.tell(event, level, fields)
         if level != "debug":
             self._recent.append((self._now(), level, event, fields))
         for follower in self._followers:
             if LEVELS[level] >= follower.level:
                 follower.put(_shown(self._now(), level, event, fields))
+
+    def _sum_up(self, now: float) -> None:
+        for event, level, number in self._budget.ended(now):
+            self.counts[SUPPRESSED] += 1
+            self._pass_on(SUPPRESSED, level, {"of": event, "number": number})
+
+    def _sum_up_later(self) -> None:
+        if self._later is not None and not self._waiting:
+            self._waiting = True
+            self._later(_SUM_UP_SECONDS, self._second_is_over)
+
+    def _second_is_over(self) -> None:
+        self._waiting = False
+        self._sum_up(self._now())
+        if self._budget.suppressing:
+            self._sum_up_later()
+
+    def batch(self, later: Later | None) -> None:
+        """``later`` is the loop's ``call_later`` while it runs, for the log's batches and our sums."""
+        self._later = later
+        if later is None:
+            self._sum_up(float("inf"))
+        self._log.batch(later)
 
     def recent(self) -> list[dict[str, object]]:
         """The last events, oldest first, without those of level debug."""

@@ -79,6 +79,7 @@ def render_text(now: float, level: str, event: str, fields: Mapping[str, object]
 
 
 Render = Callable[[float, str, str, Mapping[str, object]], bytes]
+Later = Callable[[float, Callable[[], None]], object]
 
 
 class Log:
@@ -94,7 +95,7 @@ class Log:
         self._now = now
         self._fd = fd
         self._lines: list[bytes] = []
-        self._later: Callable[[float, Callable[[], None]], object] | None = None
+        self._later: Later | None = None
         self._waiting = False
         self.configure(level, form)
 
@@ -105,7 +106,7 @@ class Log:
         self._threshold = LEVELS[level]
         self._render: Render = render_text if form == "text" else render_json
 
-    def batch(self, later: Callable[[float, Callable[[], None]], object] | None) -> None:
+    def batch(self, later: Later | None) -> None:
         """Write in batches from now on (None: line by line again)."""
         self.flush()
         self._later = later

@@ -85,7 +85,7 @@ class Process:
         """Say that we are ready, then serve the control socket until SIGTERM or SIGINT."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_exception)
-        self.log.batch(loop.call_later)
+        self.events.batch(loop.call_later)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload, reload)
@@ -108,7 +108,7 @@ class Process:
         if self._server is not None:
             await self._server.close()
         self.events.tell("stopped", "info", {"role": self.role})
-        self.log.batch(None)
+        self.events.batch(None)
 
     def guard(self, task: asyncio.Task[None]) -> None:
         """When ``task`` fails, ``serve`` ends with its error."""

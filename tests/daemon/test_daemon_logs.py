@@ -156,6 +156,97 @@ def test_drops_are_counted_by_reason_even_when_nobody_logs_them() -> None:
     assert events.recent() == [{"time": 1.0, "level": "info", "event": "started", "a": 1}]
 
 
+class Told:
+    """Events over a clock of the test's own, with what was logged."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.reading, writing = pipe()
+        self.events = Events(Log(lambda: self.now, "info", "json", writing), lambda: self.now)
+        self.alarms: list[Callable[[], None]] = []
+
+    def lines(self) -> list[tuple[object, ...]]:
+        try:
+            read = os.read(self.reading, 1 << 16)
+        except BlockingIOError:
+            return []
+        shown = [json.loads(line) for line in read.splitlines()]
+        return [(line["event"], line.get("of"), line.get("number")) for line in shown]
+
+    def later(self, delay: float, call: Callable[[], None]) -> None:
+        if delay == 1.0:
+            self.alarms.append(call)
+
+
+def test_strangers_do_not_fill_the_log_but_are_all_counted() -> None:
+    told = Told()
+    follower = told.events.follow()
+    for number in range(1000):
+        told.events.tell("authentication-failed", "warning", {"reason": "wrong"})
+        told.events.tell("ike-sa-failed", "debug", {})
+        if number % 100 == 0:
+            told.events.tell("member-joined", "info", {})
+    lines = told.lines()
+    assert lines.count(("authentication-failed", None, None)) == 20
+    assert lines.count(("member-joined", None, None)) == 10
+    assert len(lines) == 30
+    assert told.events.counts["authentication-failed"] == told.events.counts["ike-sa-failed"] == 1000
+    # Neither do they push out of sight what else happened.
+    assert [event["event"] for event in told.events.recent()].count("authentication-failed") == 20
+    assert len(follower._waiting) == 30
+    # The next event, whatever it is, has the number in front of it; it is told once.
+    told.now += 1.0
+    told.events.tell("member-left", "info", {})
+    told.events.tell("authentication-failed", "warning", {"reason": "wrong"})
+    assert told.lines() == [
+        ("lines-suppressed", "authentication-failed", 980),
+        ("member-left", None, None),
+        ("authentication-failed", None, None),
+    ]
+    told.now += 5.0
+    told.events.tell("member-left", "info", {})
+    assert told.lines() == [("member-left", None, None)]
+
+
+def test_each_event_has_a_budget_of_its_own_and_admitted_members_none() -> None:
+    told = Told()
+    for _ in range(50):
+        told.events.tell("registration-refused", "warning", {})
+        told.events.tell("request-rejected", "warning", {})
+        told.events.tell("member-joined", "info", {})
+    told.now += 2.0
+    told.events.tell("stopping", "info", {})
+    lines = told.lines()
+    assert lines.count(("member-joined", None, None)) == 50
+    assert lines.count(("registration-refused", None, None)) == 20
+    assert lines[-3:] == [
+        ("lines-suppressed", "registration-refused", 30),
+        ("lines-suppressed", "request-rejected", 30),
+        ("stopping", None, None),
+    ]
+
+
+def test_the_number_comes_also_when_nothing_else_happens() -> None:
+    told = Told()
+    told.events.batch(told.later)
+    for _ in range(50):
+        told.events.tell("registration-refused", "warning", {})
+    assert len(told.alarms) == 1
+    assert len(told.lines()) == 20
+    told.now += 0.9  # a timer that is a little early
+    told.alarms.pop()()
+    assert told.lines() == []
+    told.now += 0.2
+    told.alarms.pop()()
+    assert told.lines() == [("lines-suppressed", "registration-refused", 30)]
+    assert not told.alarms
+    # And at the end, whenever that is.
+    for _ in range(25):
+        told.events.tell("registration-refused", "warning", {})
+    told.events.batch(None)
+    assert told.lines()[20:] == [("lines-suppressed", "registration-refused", 5)]
+
+
 def sa(source: str | None, cbc: bool = False) -> EspSa:
     cipher, integrity = (AES_CBC_256, HMAC_SHA2_256_128) if cbc else (AES_GCM_16_256, None)
     octets = cipher.key_octets + (integrity.key_octets if integrity else 0)
