@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from gkmd.cli.failing import failing_clearly
+from gkmd.core.errors import ConfigError
 
 SERVER_FILE: Final = "/etc/gkmd/server.toml"
 MEMBER_FILE: Final = "/etc/gkmd/member.toml"
@@ -49,6 +50,7 @@ def server(file: Path, check: bool, keylog: Path | None) -> None:
     with failing_clearly():
         from gkmd.daemon import server_config
 
+        _must_exist(file, "server")
         config = server_config.load(file)
         if check:
             from gkmd.core.rng import system_rng
@@ -68,6 +70,7 @@ def member(file: Path, check: bool, keylog: Path | None) -> None:
     with failing_clearly():
         from gkmd.daemon import member_config
 
+        _must_exist(file, "member")
         config = member_config.load(file)
         if check:
             _checked(file, config.warnings)
@@ -75,6 +78,18 @@ def member(file: Path, check: bool, keylog: Path | None) -> None:
         from gkmd.daemon import member as process
 
         process.run(config, keylog)
+
+
+def _must_exist(file: Path, kind: str) -> None:
+    """What a newcomer meets first deserves a hint; every other trouble is told by the reader."""
+    try:
+        file.stat()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{file}: there is no such file: make it by `gkmd init {kind}`, or name another one with -c"
+        ) from None
+    except OSError:
+        return
 
 
 def _checked(file: Path, warnings: tuple[str, ...]) -> None:

@@ -37,12 +37,20 @@ def init() -> None:
     "--identity", help="Of the key server, e.g. fqdn:gcks.example.  [default: fqdn: and this host's name]"
 )
 @click.option(
-    "--listen", multiple=True, metavar="ADDRESS:PORT", help="Where to serve.  [default: port 848 everywhere]"
+    "--listen",
+    multiple=True,
+    metavar="ADDRESS:PORT",
+    help="Where to serve; can be repeated.  [default: port 848 everywhere]",
 )
 @click.option("--group", default="news", show_default=True, help="The name of the first group.")
 @click.option("--address", default="239.10.0.1", show_default=True, help="Its multicast address.")
-@click.option("--port", default=5004, show_default=True, help="The UDP port of its data.")
-@click.option("--sender", multiple=True, metavar="IDENTITY", help="Who may send; can be repeated.")
+@click.option("--port", default=5004, show_default=True, help="The UDP port of its data; 0: every port.")
+@click.option(
+    "--sender",
+    multiple=True,
+    metavar="IDENTITY",
+    help="Who may send; can be repeated.  [default: nobody yet]",
+)
 @click.option(
     "--receiver",
     multiple=True,
@@ -87,7 +95,7 @@ def server(
             templates.SERVER.format(
                 file=folder / "server.toml",
                 identity=quoted(str(who)),
-                listen=listed(listen or server_config.LISTEN),
+                listen=templates.addresses("listen", listen, server_config.LISTEN),
                 state=quoted("state/state.db" if self_contained else server_config.STATE),
                 socket=quoted("server.sock" if self_contained else server_config.CONTROL_SOCKET),
                 group=quoted(group),
@@ -105,9 +113,12 @@ def server(
         files.add("server.crt", own.certificate_pem, 0o644)
         files.add("server.key", own.key_pem.reveal(), 0o640)
         _report(files.write())
+        if not sender:
+            click.echo(f"note: nobody may send to group {group} yet: fill in `senders`", err=True)
         _next(
             f"gkmd init member rx1 --from {folder} --server ADDRESS --identity fqdn:rx1.example",
             f"gkmd server -c {folder / 'server.toml'}",
+            f"gkmd ctl -s {folder / 'server.sock'} members" if self_contained else "gkmd ctl members",
         )
 
 
@@ -115,7 +126,12 @@ def server(
 @click.argument("folder", metavar="DIR", type=_FOLDER)
 @click.option("--identity", required=True, help="Of this member, e.g. fqdn:rx1.example.")
 @click.option(
-    "--server", "addresses", multiple=True, required=True, metavar="ADDRESS", help="The key server's address."
+    "--server",
+    "addresses",
+    multiple=True,
+    required=True,
+    metavar="ADDRESS",
+    help="The key server's address, not a name; can be repeated.",
 )
 @click.option(
     "--from",
@@ -129,10 +145,21 @@ def server(
 @click.option(
     "--group", "groups", multiple=True, help="Group to join; can be repeated.  [default: all of --from]"
 )
-@click.option("--role", type=click.Choice(ROLES), default="receiver", show_default=True)
-@click.option("--interface", default="", help="That multicast comes in and goes out by.")
 @click.option(
-    "--local", multiple=True, metavar="ADDRESS:PORT", help="Where to talk from.  [default: port 848]"
+    "--role",
+    type=click.Choice(ROLES),
+    default="receiver",
+    show_default=True,
+    help="What it does in the groups.",
+)
+@click.option(
+    "--interface", default="", help="That multicast comes in and goes out by.  [default: as the routes say]"
+)
+@click.option(
+    "--local",
+    multiple=True,
+    metavar="ADDRESS:PORT",
+    help="Where to talk from; port 0 is any.  [default: port 848]",
 )
 @click.option(
     "--certificate", is_flag=True, help="A certificate under the server's CA instead of a shared secret."
@@ -195,7 +222,7 @@ def member(
             templates.MEMBER.format(
                 file=folder / "member.toml",
                 identity=quoted(str(who)),
-                local=listed(local or member_config.LOCAL),
+                local=templates.addresses("local", local, member_config.LOCAL),
                 dataplane='dataplane = "recording"    # a dry run\n' if dry_run else "",
                 addresses=listed(addresses),
                 port=server_port,
@@ -218,15 +245,20 @@ def member(
         )
         made = files.write()
         _report(made)
-        steps = [f"copy {folder} to the member's host", "gkmd member -c DIR/member.toml"]
+        if self_contained:
+            steps = [f"gkmd member -c {folder / 'member.toml'}"]
+            steps.append(f"gkmd ctl -s {folder / 'member.sock'} groups")
+        else:
+            steps = [f"copy {folder} to /etc/gkmd on the member's host", "there: gkmd member"]
+            steps.append("there: gkmd ctl groups")
         if not certificate:
             line = f"{quoted(str(who))} = {quoted(secret)}"
             if origin is None:
-                steps.insert(0, f"add to psk.toml of the server: {line}")
+                steps.insert(0, f"add to psk.toml of the server, and let it read that (SIGHUP): {line}")
             else:
                 append_line(origin / "psk.toml", line)
                 click.echo(f"  {origin / 'psk.toml'}  (added {who})")
-            steps.insert(-1, "let the server read it: `systemctl reload gkmd-server`, or kill -HUP")
+                steps.insert(0, "if the server runs: `systemctl reload gkmd-server`, or kill -HUP")
         _next(*steps)
 
 

@@ -29,9 +29,11 @@ def span(seconds: float) -> str:
 
 
 def until(instant: float | None, now: float) -> str:
-    """``in 45s`` or ``45s ago``; ``-`` for never."""
+    """``in 45s`` or ``45s ago``; ``-`` for never, ``now`` for what was due from the beginning."""
     if instant is None:
         return "-"
+    if instant <= 0:
+        return "now"
     return f"in {span(instant - now)}" if instant >= now else f"{span(now - instant)} ago"
 
 

@@ -10,7 +10,7 @@ SERVER = """\
 # `gkmd server --check -c {file}` checks this file; SIGHUP takes over changed groups and credentials.
 
 identity = {identity}
-listen = {listen}
+{listen}
 
 [state]
 path = {state}
@@ -38,7 +38,7 @@ ca = ["ca.crt"]
 name = {group}
 address = {address}
 port = {port}                     # of the data; 0 is every UDP port
-receivers = {receivers}              # "any": every member whose credentials are good
+receivers = {receivers}             # "any": every member whose credentials are good
 senders = {senders}
 cipher = "aes-gcm-16-256"       # every sender gets an SA of its own
 tek_lifetime = "1h"             # of the keys of the data
@@ -52,7 +52,7 @@ MEMBER = """\
 # `gkmd member --check -c {file}` checks this file.
 
 identity = {identity}
-local = {local}
+{local}
 {dataplane}
 [server]
 addresses = {addresses}         # tried in this order
@@ -97,6 +97,11 @@ ca = ["ca.crt"]                 # that the server's certificate must be under
 def quoted(text: str) -> str:
     """A TOML basic string."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def addresses(key: str, given: Sequence[str], default: Sequence[str]) -> str:
+    """The line of ``listen`` or ``local``; a default that is written down would ask for IPv6 everywhere."""
+    return f"{key} = {listed(given)}" if given else f"#{key} = {listed(default)}"
 
 
 def listed(texts: Sequence[str]) -> str:

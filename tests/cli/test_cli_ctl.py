@@ -240,6 +240,7 @@ def test_events_that_follow(daemon: Daemon) -> None:
 def test_times_and_cells() -> None:
     assert [span(s) for s in (0, 59.4, 61, 3725, 90_000)] == ["0s", "59s", "1m01s", "1h02m", "1d01h"]
     assert until(None, 5) == "-"
+    assert until(0.0, 1.8e9) == "now"
     assert until(10, 5) == "in 5s"
     assert until(5, 10) == "5s ago"
     assert [cell(v) for v in (None, "", [], True, 0, 1.5, [1, "a"], {"a": 1})] == [

@@ -102,6 +102,28 @@ def test_a_server_with_members_works(tmp_path: Path) -> None:
         assert (checked.exit_code, checked.output) == (0, f"{file}: ok\n")
 
 
+def test_defaults_are_left_to_the_daemons(tmp_path: Path) -> None:
+    server, member = tmp_path / "server", tmp_path / "rx1"
+    done = init_server(server, "--self-contained")
+    assert "note: nobody may send to group news yet" in done.output
+    assert f"gkmd ctl -s {server / 'server.sock'} members" in done.output
+    assert "there: gkmd ctl groups" in init_member(member, server).output
+    # Addresses that were not asked for do not make IPv6 a condition.
+    assert server_config.load(server / "server.toml").any_family
+    assert member_config.load(member / "member.toml").any_family
+    tried = init_member(tmp_path / "rx2", server, "--self-contained", "--local", "127.0.0.1:0").output
+    assert f"gkmd ctl -s {tmp_path / 'rx2' / 'member.sock'} groups" in tried
+    assert "copy" not in tried
+    assert not member_config.load(tmp_path / "rx2" / "member.toml").any_family
+
+
+@pytest.mark.parametrize("kind", ["server", "member"])
+def test_a_configuration_that_is_not_there(tmp_path: Path, kind: str) -> None:
+    done = run(kind, "-c", str(tmp_path / "no.toml"))
+    assert done.exit_code == 2
+    assert f"there is no such file: make it by `gkmd init {kind}`" in done.output
+
+
 def test_nothing_is_overwritten_and_nothing_is_half_made(tmp_path: Path) -> None:
     server = tmp_path / "server"
     server.mkdir()
