@@ -6,22 +6,20 @@ import fcntl
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 from gkmd.core.errors import StoreError
 from gkmd.store.failures import store_error
 
+_COMPANIONS: Final = ("-wal", "-shm", "-journal", ".lock")  # SQLite's, and ours
+
 
 def prepare(path: Path) -> None:
-    """Make the file if need be, 0600, and check that nobody else can read or replace it. Raises
-    StoreError.
+    """Make the file if need be, 0600, and check that nobody else can read or replace it, or put anything
+    beside it. Raises StoreError.
     """
     try:
-        folder = path.parent.stat()
-        others = folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if others and not folder.st_mode & stat.S_ISVTX:
-            raise StoreError(
-                f"the folder {path.parent} of the journal is writable by others: `chmod go-w {path.parent}`"
-            )
+        _check_folder(path.parent)
         # Closed again before SQLite opens it: POSIX locks end with any descriptor of the file that is closed.
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -37,6 +35,36 @@ def prepare(path: Path) -> None:
     if found.st_mode & 0o077:
         raise StoreError(
             f"journal {path} has mode {stat.S_IMODE(found.st_mode):04o}, expected 0600: `chmod 0600 {path}`"
+        )
+    for end in _COMPANIONS:
+        _check_companion(path.with_name(path.name + end))
+
+
+def _check_folder(folder: Path) -> None:
+    """Whoever can write there can put a write-ahead log beside the journal, and SQLite takes it up."""
+    found, user = folder.stat(), os.geteuid()
+    if found.st_uid not in (0, user):
+        raise StoreError(
+            f"the folder {folder} of the journal belongs to user {found.st_uid}, not to gkmd's user {user} or"
+            f" root: `chown {user} {folder}`, or run gkmd as that user"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        # Also when it is sticky: that keeps others from removing files, not from making them.
+        advice = "configure a folder of its own" if found.st_mode & stat.S_ISVTX else f"`chmod go-w {folder}`"
+        raise StoreError(f"the folder {folder} of the journal is writable by others: {advice}")
+
+
+def _check_companion(path: Path) -> None:
+    """It may have been put there before the folder was closed."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise store_error(path, error) from None
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        raise StoreError(
+            f"{path} is no regular file of gkmd's user {os.geteuid()}: look at it, and move it away"
         )
 
 

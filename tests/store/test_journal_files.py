@@ -76,14 +76,51 @@ def test_readable_by_others(written: Path) -> None:
     assert "`chmod 0600 " in refusal(written)
 
 
-def test_folder_that_others_can_write(written: Path) -> None:
-    written.parent.chmod(0o777)
+@pytest.mark.parametrize(
+    ("mode", "advice"),
+    [(0o720, "chmod go-w"), (0o702, "chmod go-w"), (0o1777, "a folder of its own")],
+)
+def test_folder_that_others_can_write(path: Path, mode: int, advice: str) -> None:
+    path.parent.chmod(mode)
     try:
-        assert "writable by others" in refusal(written)
-        written.parent.chmod(0o1777)
-        open_journal(written).close()
+        line = refusal(path)
+        assert "writable by others" in line
+        assert advice in line
+        assert not list(path.parent.iterdir())
     finally:
-        written.parent.chmod(0o700)
+        path.parent.chmod(0o700)
+
+
+def test_folder_of_another_user(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner can put a write-ahead log beside the journal."""
+    if os.geteuid() == 0:
+        os.chown(path.parent, 4242, -1)
+        assert "belongs to user 4242, not to gkmd's user 0 or root: `chown 0 " in refusal(path)
+    else:
+        own = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: 4242)
+        assert f"belongs to user {own}, not to gkmd's user 4242 or root: `chown 4242 " in refusal(path)
+    assert not list(path.parent.iterdir())
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal", ".lock"])
+def test_what_was_put_beside_the_journal(
+    written: Path, tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = written.read_bytes()
+    planted = written.with_name(written.name + end)
+    planted.unlink(missing_ok=True)
+    planted.symlink_to(tmp_path / "elsewhere")
+    assert f"{planted} is no regular file of gkmd's user" in refusal(written)
+    planted.unlink()
+    if os.geteuid() == 0:
+        planted.touch(0o600)
+        os.chown(planted, 4242, -1)
+        assert f"{planted} is no regular file of gkmd's user 0" in refusal(written)
+        planted.unlink()
+    assert written.read_bytes() == before
+    assert not (tmp_path / "elsewhere").exists()
+    open_journal(written).close()
 
 
 def test_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -113,7 +150,7 @@ def test_file_of_another_user(written: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_lock_that_cannot_be_made(path: Path) -> None:
     path.with_name("state.db.lock").mkdir()
-    assert "Is a directory" in refusal(path)
+    assert "state.db.lock is no regular file of gkmd's user" in refusal(path)
 
 
 def test_lock_that_cannot_be_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
