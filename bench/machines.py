@@ -9,9 +9,7 @@ import statistics
 import time
 
 from gkmd.core.address import Path
-from gkmd.core.algorithms import AES_GCM_16_256, KW_5649_256, RekeyAuth
 from gkmd.core.effect import Ask, Effect, Persist, Send
-from gkmd.core.esp import Mode
 from gkmd.core.identity import Identity, IdentityPattern
 from gkmd.core.rng import SeededRng, system_rng
 from gkmd.core.secret import SecretBytes
@@ -38,30 +36,13 @@ def _policy() -> GroupPolicy:
         name="news",
         group_id=GROUP,
         address=ipaddress.ip_address("239.1.1.1"),
-        protocol=17,
         port=5000,
         rekey_address=ipaddress.ip_address("239.1.1.2"),
-        rekey_port=848,
         rekey_source=ipaddress.ip_address("10.0.0.1"),
-        rekey_interface="",
-        rekey_ttl=16,
-        senders=(),
         receivers=(IdentityPattern.parse("any"),),
-        mode=Mode.TRANSPORT,
-        cipher=AES_GCM_16_256,
-        integrity=None,
-        rekey_cipher=AES_GCM_16_256,
-        rekey_integrity=None,
-        key_wrap=KW_5649_256,
-        rekey_auth=RekeyAuth.SIGNATURE,
-        tek_lifetime=3600.0,
         kek_lifetime=7200.0,
         activation_delay=1,
         deactivation_delay=2,
-        rekey_repeats=2,
-        rekey_interval=1.0,
-        sender_id_bits=16,
-        capacity=0,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gkmd.core.address import IpAddress
-from gkmd.core.algorithms import Cipher, Integrity, KeyWrap, RekeyAuth
+from gkmd.core.algorithms import AES_GCM_16_256, KW_5649_256, Cipher, Integrity, KeyWrap, RekeyAuth
 from gkmd.core.change import Change, DataSa, RekeySa
 from gkmd.core.esp import Mode
 from gkmd.core.identity import Identity, IdentityPattern
@@ -26,35 +26,38 @@ class SenderRule:
 
 @dataclass(frozen=True, slots=True)
 class GroupPolicy:
-    """What the operator (later: a reservation) decides about a group; it does not change by itself."""
+    """What the operator (later: a reservation) decides about a group; it does not change by itself.
+
+    The defaults are those of the configuration.
+    """
 
     name: str
     group_id: Identity
     address: IpAddress  # destination of the data
-    protocol: int  # 17 UDP, 0 any
-    port: int  # destination port of the data, 0 any
     rekey_address: IpAddress
-    rekey_port: int
-    rekey_source: IpAddress | None  # the server's address on rekeys; None: any source is announced
-    rekey_interface: str  # interface that rekeys leave by; "" leaves it to the host's routes
-    rekey_ttl: int
-    senders: tuple[SenderRule, ...]
-    receivers: tuple[IdentityPattern, ...]
-    mode: Mode
-    cipher: Cipher
-    integrity: Integrity | None
-    rekey_cipher: Cipher
-    rekey_integrity: Integrity | None
-    key_wrap: KeyWrap
-    rekey_auth: RekeyAuth
-    tek_lifetime: float
-    kek_lifetime: float
-    activation_delay: int  # ATD
-    deactivation_delay: int  # DTD
-    rekey_repeats: int  # copies after the first
-    rekey_interval: float  # between copies
-    sender_id_bits: int  # GWP_SENDER_ID_BITS for counter mode ciphers
-    capacity: int  # most members at once, 0 unlimited
+    protocol: int = 17  # 17 UDP, 0 any
+    port: int = 0  # destination port of the data, 0 any
+    rekey_port: int = 848
+    rekey_source: IpAddress | None = None  # the server's address on rekeys; None: any source is announced
+    rekey_interface: str = ""  # interface that rekeys leave by; "" leaves it to the host's routes
+    rekey_ttl: int = 16
+    senders: tuple[SenderRule, ...] = ()
+    receivers: tuple[IdentityPattern, ...] = ()
+    mode: Mode = Mode.TRANSPORT
+    cipher: Cipher = AES_GCM_16_256
+    integrity: Integrity | None = None
+    rekey_cipher: Cipher = AES_GCM_16_256
+    rekey_integrity: Integrity | None = None
+    key_wrap: KeyWrap = KW_5649_256
+    rekey_auth: RekeyAuth = RekeyAuth.SIGNATURE
+    tek_lifetime: float = 3600.0
+    kek_lifetime: float = 14400.0
+    activation_delay: int = 3  # ATD
+    deactivation_delay: int = 6  # DTD
+    rekey_repeats: int = 2  # copies after the first
+    rekey_interval: float = 1.0  # between copies
+    sender_id_bits: int = 16  # GWP_SENDER_ID_BITS for counter mode ciphers
+    capacity: int = 0  # most members at once, 0 unlimited
     starts: float | None = None
     ends: float | None = None
     most_sender_ids: int = 8  # Sender-IDs that one registration gets at most (RFC 9838 2.5.1)

@@ -11,10 +11,11 @@ from daemon_config import MEMBER, SERVER, write, write_member, write_server
 
 from gkmd.core.algorithms import AES_CBC_256, HMAC_SHA2_256_128
 from gkmd.core.errors import ConfigError
-from gkmd.core.identity import Identity
+from gkmd.core.identity import Identity, IdentityPattern
 from gkmd.core.rng import SeededRng
 from gkmd.crypto import issuing
 from gkmd.daemon import member_config, server_config
+from gkmd.group.model import GroupPolicy, SenderRule
 
 RNG = SeededRng("daemon config")
 
@@ -26,11 +27,16 @@ def test_a_server_configuration(tmp_path: Path) -> None:
     assert config.state == tmp_path / "state/state.db"
     assert config.control.socket == tmp_path / "server.sock"
     (group,) = config.groups
-    assert (group.name, group.port, group.tek_lifetime, group.rekey_address) == (
-        "news",
-        5004,
-        3600,
-        ipaddress.ip_address("239.10.0.1"),
+    # What the file does not say is what the model says.
+    address = ipaddress.ip_address("239.10.0.1")
+    assert group == GroupPolicy(
+        name="news",
+        group_id=Identity.parse("keyid:news"),
+        address=address,
+        rekey_address=address,
+        port=5004,
+        receivers=(IdentityPattern.parse("any"),),
+        senders=(SenderRule(IdentityPattern.parse("fqdn:tx.example")),),
     )
     assert config.warnings == ()
     assert "0123456789abcdef" not in repr(config)

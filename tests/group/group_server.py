@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from zlib import crc32
 
-from gkmd.core.algorithms import AES_CBC_256, AES_GCM_16_256, HMAC_SHA2_256_128, KW_5649_256, RekeyAuth
+from gkmd.core.algorithms import AES_CBC_256, HMAC_SHA2_256_128
 from gkmd.core.change import Change
 from gkmd.core.effect import Ask
 from gkmd.core.errors import StoreError
-from gkmd.core.esp import Mode
 from gkmd.core.identity import Identity, IdentityPattern
 from gkmd.core.rng import Rng, SeededRng
 from gkmd.group.directory import Directory
@@ -23,30 +22,13 @@ NEWS = GroupPolicy(
     name="news",
     group_id=Identity.parse("keyid:news"),
     address=ip_address("239.1.1.1"),
-    protocol=17,
     port=5000,
     rekey_address=ip_address("239.1.1.2"),
-    rekey_port=848,
-    rekey_source=None,
-    rekey_interface="",
     rekey_ttl=8,
     senders=(SenderRule(IdentityPattern.parse("fqdn:*.tx.example")),),
     receivers=(IdentityPattern.parse("fqdn:*.example"),),
-    mode=Mode.TRANSPORT,
-    cipher=AES_GCM_16_256,
-    integrity=None,
-    rekey_cipher=AES_GCM_16_256,
-    rekey_integrity=None,
-    key_wrap=KW_5649_256,
-    rekey_auth=RekeyAuth.SIGNATURE,
     tek_lifetime=60.0,
     kek_lifetime=200.0,
-    activation_delay=3,
-    deactivation_delay=6,
-    rekey_repeats=2,
-    rekey_interval=1.0,
-    sender_id_bits=16,
-    capacity=0,
 )
 SHARED = replace(NEWS, cipher=AES_CBC_256, integrity=HMAC_SHA2_256_128)
 CHAT = replace(NEWS, name="chat", group_id=Identity.parse("keyid:chat"), address=ip_address("239.1.1.3"))

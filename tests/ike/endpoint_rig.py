@@ -13,11 +13,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from gkmd.core.address import Path
-from gkmd.core.algorithms import (
-    AES_GCM_16_256,
-    KW_5649_256,
-    RekeyAuth,
-)
 from gkmd.core.change import (
     Change,
     DropGroup,
@@ -33,7 +28,6 @@ from gkmd.core.change import (
 )
 from gkmd.core.effect import Ask, Effect, Persist, Send, SendMulticast, Tell
 from gkmd.core.errors import StoreError
-from gkmd.core.esp import Mode
 from gkmd.core.identity import Identity, IdentityPattern
 from gkmd.core.rng import SeededRng
 from gkmd.core.secret import SecretBytes
@@ -66,30 +60,14 @@ def policy(name: str = "news", **changes: object) -> GroupPolicy:
         name=name,
         group_id=Identity.parse(f"keyid:{name}"),
         address=ipaddress.ip_address(f"239.1.1.{number}"),
-        protocol=17,
         port=5000,
         rekey_address=ipaddress.ip_address(f"239.1.2.{number}"),
-        rekey_port=848,
         rekey_source=ipaddress.ip_address(SERVER_ADDRESS),
-        rekey_interface="",
-        rekey_ttl=16,
         senders=(SenderRule(IdentityPattern.parse("fqdn:*.tx.example")),),
         receivers=(IdentityPattern.parse("fqdn:*.example"),),
-        mode=Mode.TRANSPORT,
-        cipher=AES_GCM_16_256,
-        integrity=None,
-        rekey_cipher=AES_GCM_16_256,
-        rekey_integrity=None,
-        key_wrap=KW_5649_256,
-        rekey_auth=RekeyAuth.SIGNATURE,
-        tek_lifetime=3600.0,
         kek_lifetime=7200.0,
         activation_delay=1,
         deactivation_delay=2,
-        rekey_repeats=2,
-        rekey_interval=1.0,
-        sender_id_bits=16,
-        capacity=0,
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 

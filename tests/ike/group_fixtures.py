@@ -9,7 +9,6 @@ from ipaddress import ip_address
 from gkmd.core.address import IpAddress
 from gkmd.core.algorithms import (
     AES_CBC_256,
-    AES_GCM_16_256,
     HMAC_SHA2_256_128,
     KW_5649_256,
     RekeyAuth,
@@ -43,30 +42,17 @@ POLICY = GroupPolicy(
     name="news",
     group_id=GROUP_ID,
     address=GROUP_ADDRESS,
-    protocol=17,
     port=5000,
     rekey_address=REKEY_ADDRESS,
-    rekey_port=848,
     rekey_source=SERVER,
-    rekey_interface="",
     rekey_ttl=8,
     senders=(SenderRule(IdentityPattern.parse("any")),),
     receivers=(IdentityPattern.parse("any"),),
-    mode=Mode.TRANSPORT,
-    cipher=AES_GCM_16_256,
-    integrity=None,
-    rekey_cipher=AES_GCM_16_256,
-    rekey_integrity=None,
-    key_wrap=KW_5649_256,
-    rekey_auth=RekeyAuth.SIGNATURE,
     tek_lifetime=600.0,
     kek_lifetime=3600.0,
     activation_delay=4,
     deactivation_delay=10,
-    rekey_repeats=2,
-    rekey_interval=1.0,
     sender_id_bits=8,
-    capacity=0,
 )
 SHARED = replace(POLICY, cipher=AES_CBC_256, integrity=HMAC_SHA2_256_128)
 CBC_REKEY = replace(POLICY, rekey_cipher=AES_CBC_256, rekey_integrity=HMAC_SHA2_256_128)
