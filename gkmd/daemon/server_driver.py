@@ -4,6 +4,10 @@ Lists of effects are carried out strictly in the order in which the machine retu
 under way everything later waits, so that the next commit takes all that has come since (group commit), and
 no list overtakes the write that it rests on. If a commit fails, nothing that follows a Persist in its lists
 is done, and what the machine returned before it heard of the failure is treated alike: the peers retransmit.
+
+A disk that hangs for long must not fill the memory: when too many lists wait, datagrams are dropped before
+the machine sees them. What it has seen has changed it, and a Persist in a list that is thrown away would be
+lost for good; what it has not seen was lost on the way, as far as anybody can tell. Commands and ticks go on.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from gkmd.core.address import Path
 from gkmd.core.change import Change
 from gkmd.core.effect import Ask, Effect, Persist, Send, Tell
 from gkmd.core.errors import StoreError
@@ -20,9 +25,12 @@ from gkmd.daemon.driver import Driver, Machine
 from gkmd.daemon.events import Events
 from gkmd.daemon.udp import Udp
 from gkmd.group.model import Verdict
+from gkmd.ike.dropped import dropped
 
 # After a failed commit the disk is left alone for so long; the queue is what came meanwhile.
 PAUSE_SECONDS: Final = 0.5
+# Lists of effects that may wait; tens of megabytes, and seconds of the busiest server.
+MOST_WAITING: Final = 10_000
 
 
 class Journal(Protocol):
@@ -50,8 +58,18 @@ class ServerDriver(Driver):
         self._queue: list[list[Effect]] = []
         self._writing: list[list[Effect]] | None = None
         self._paused = False
+        self._shedding = False
         self.commits = 0
         self.store_error = ""  # of the last commit, empty when it went well
+
+    def receive(self, data: bytes, path: Path) -> None:
+        if len(self._queue) < MOST_WAITING:
+            super().receive(data, path)
+            return
+        if not self._shedding:  # told once; each is counted
+            self._shedding = True
+            self.events.tell("journal-slow", "error", {"waiting": len(self._queue)})
+        self._say(dropped("journal-slow", path))
 
     def _take(self, effects: list[Effect]) -> None:
         if effects:
@@ -61,6 +79,7 @@ class ServerDriver(Driver):
         # A list that needs no disk may lead to more (done, answer), so go on until nothing waits.
         while self._queue and self._writing is None and not self._paused:
             lists, self._queue = self._queue, []
+            self._shedding = False
             changes: list[Change] = []
             durable = False
             for effects in lists:

@@ -181,6 +181,36 @@ async def test_a_failing_disk_is_not_hammered(rig: Rig) -> None:
     assert rig.notes.count("submit [9]") == 0
 
 
+def test_a_disk_that_hangs_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_driver, "MOST_WAITING", 4)
+
+    async def run() -> None:
+        rig = Rig()
+        rig.journal.hold = True
+        rig.hear([persist(1), send("a")])
+        rig.hear([persist(2), send("b")], [send("c")], [persist(3), send("d")], [send("e")])
+        rig.machine.script["rekey"] = [persist(4), send("f")]  # type: ignore[index]
+        rig.driver.command("rekey")  # what does not come from the network goes on
+        await rig.settled()
+        received: list[bytes] = []
+        rig.machine.receive = lambda data, path, now: received.append(data)  # type: ignore[method-assign,assignment,return-value]
+        for _ in range(20):
+            rig.driver.receive(b"more", PATH)
+        assert received == []  # the machine has not changed for what nobody will write or send
+        notes = await rig.settled()
+        assert notes == ["tell journal-slow", *["tell datagram-dropped"] * 20]
+        assert rig.driver.events.drops["journal-slow"] == 20
+        rig.journal.release()
+        assert await rig.settled() == ["committed", "done Persist ok", "send a", "submit [2, 3, 4]"]
+        rig.driver.receive(b"more", PATH)
+        assert received == [b"more"]
+        rig.journal.release()
+        sent = [note for note in await rig.settled() if note.startswith("send")]
+        assert sent == ["send b", "send c", "send d", "send e", "send f"]
+
+    asyncio.run(run())
+
+
 @with_rig
 async def test_asks_are_answered_at_once(rig: Rig) -> None:
     rig.machine.answers = [persist(1), send("keys")]
