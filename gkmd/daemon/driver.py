@@ -7,13 +7,13 @@ business of the two drivers; here is what they share.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from gkmd.core.address import Path
 from gkmd.core.effect import Ask, Effect, Send, SendMulticast, Tell
 from gkmd.core.errors import LocalError
+from gkmd.core.fault import fault
 from gkmd.daemon.clock import SteadyClock
 from gkmd.daemon.events import Events
 from gkmd.daemon.udp import Udp
@@ -87,29 +87,25 @@ class Driver:
         self._settle()
 
     def fault(self, verb: str, error: Exception, source: str) -> None:
-        """A fault in our own code: counted, one line, the place in it, the traceback only at level debug."""
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        self.events.tell(
-            "internal-fault",
-            "error",
-            {
-                "verb": verb,
-                "error": f"{type(error).__name__}: {error}",
-                "at": f"{frame.filename.rpartition('/')[2]}:{frame.lineno}",
-                "from": source,
-            },
-        )
-        self.events.tell("internal-fault-detail", "debug", {"traceback": traceback.format_exc()})
+        """A fault in our own code: counted and told; the service goes on."""
+        for tell in fault(verb, error, source):
+            self.events.tell(tell.event, tell.level, tell.fields)
 
     def _answered(self, effects: list[Effect]) -> list[Effect]:
-        """``effects`` with every question replaced by what its answer led to."""
+        """``effects`` with every question replaced by what its answer led to.
+
+        A fault in an answer must not take the other effects with it: there may be a Persist among them.
+        """
         for place, effect in enumerate(effects):
             if type(effect) is Ask:
                 if self._decide is None:
                     raise LocalError("a machine asked for admission where nobody decides")
                 now = self.clock.now()
-                verdict = self._decide(effect, now)
-                more = self.machine.answer(effect, verdict, now)
+                try:
+                    more = self.machine.answer(effect, self._decide(effect, now), now)
+                except Exception as error:
+                    self.fault("answer", error, str(effect.identity))
+                    more = []
                 return [*effects[:place], *more, *self._answered(effects[place + 1 :])]
         return effects
 

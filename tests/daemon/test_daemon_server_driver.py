@@ -226,6 +226,18 @@ async def test_asks_are_answered_at_once(rig: Rig) -> None:
 
 
 @with_rig
+async def test_a_fault_in_an_answer_takes_nothing_else_with_it(rig: Rig) -> None:
+    def answer(ask: Ask, verdict: Verdict, now: float) -> list[Effect]:
+        raise ZeroDivisionError
+
+    rig.machine.answer = answer  # type: ignore[method-assign]
+    rig.hear([persist(1), send("before"), ASK, send("after")], [send("next")])
+    notes = await rig.settled()
+    assert notes[:3] == ["tell internal-fault", "tell internal-fault-detail", "submit [1]"]
+    assert notes[3:] == ["done Persist ok", "send before", "send after", "send next"]
+
+
+@with_rig
 async def test_effects_of_done_are_carried_out(rig: Rig) -> None:
     more = iter([[send("more")]])
     rig.machine.on_done = lambda effect, error: list(next(more, []))
