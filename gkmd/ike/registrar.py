@@ -14,6 +14,7 @@ from typing import Final
 from gkmd.core.address import Path
 from gkmd.core.effect import Ask
 from gkmd.core.errors import PeerError
+from gkmd.core.fault import fault
 from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
 from gkmd.group.model import GroupPolicy, Refused, Verdict
@@ -113,8 +114,14 @@ class Registrar:
             )
         joined = self._directory.join(ask, verdict, waiting.sa.spi_r, now)
         turn.changes += joined.changes
-        send_orders(turn, self._directory, joined.orders, self._rng, now)
         view = joined.view
+        try:
+            send_orders(turn, self._directory, joined.orders, self._rng, now)
+            gsa, *others = render_registration(view, waiting.sa.gsk_w)
+            payloads = [self._built(gsa), *(_octets_of(payload) for payload in others)]
+        except Exception as error:
+            self._withdraw(turn, ask, error, now)
+            raise PeerError(NotifyType.REGISTRATION_FAILED, "internal fault") from error
         turn.tell(
             "member-joined",
             peer=waiting.sa.peer_text,
@@ -123,8 +130,20 @@ class Registrar:
             sends=verdict.sends,
             address=waiting.path.remote,
         )
-        gsa, *others = render_registration(view, waiting.sa.gsk_w)
-        return [self._built(gsa), *others]
+        return payloads
+
+    def _withdraw(self, turn: Turn, ask: Ask, error: Exception, now: float) -> None:
+        """A fault of ours, when the group has changed already. The turn goes on to its end, so that what has
+        changed is journalled; and who cannot be given the keys is no member.
+        """
+        source = str(ask.identity)
+        turn.tells += fault("answer", error, source)
+        left = self._directory.leave(ask.group_id, ask.identity, now)
+        turn.changes += left.changes
+        try:
+            send_orders(turn, self._directory, left.orders, self._rng, now)
+        except Exception as another:
+            turn.tells += fault("answer", another, source)
 
     def _built(self, gsa: Payload) -> Payload:
         """The same GSA goes to every member that comes within a second: its octets are made once."""
@@ -133,9 +152,7 @@ class Registrar:
         if known is None:
             if len(self._octets) >= _MOST_JUDGED:
                 self._octets.clear()
-            _, chain = build_payloads([gsa])
-            octets = Payload(gsa.type, Unknown(chain[GENERIC_OCTETS:]))
-            known = self._octets[key] = (gsa.body, octets)
+            known = self._octets[key] = (gsa.body, _octets_of(gsa))
         return known[1]
 
     def _acceptable(self, sag: Sa, policy: GroupPolicy) -> bool:
@@ -147,3 +164,9 @@ class Registrar:
                 self._judged.clear()
             known = self._judged[key] = (sag, policy, acceptable(sag, policy))
         return known[2]
+
+
+def _octets_of(payload: Payload) -> Payload:
+    """The same payload, built: what cannot be built is found out here, not when the reply is sealed."""
+    _, chain = build_payloads([payload])
+    return Payload(payload.type, Unknown(chain[GENERIC_OCTETS:]))
