@@ -103,6 +103,7 @@ class IkeSaRecord:
     expected_request_id: int  # of the peer's next request
     last_reply: bytes  # sealed reply to the peer's last request, sent again on its retransmission
     pending_request: bytes  # our sealed request that waits for its reply, b"" when none
+    grounds: str = ""  # on which the peer was believed; "" when it was not noted
 
 
 @dataclass(frozen=True, slots=True)

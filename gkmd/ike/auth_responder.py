@@ -98,8 +98,9 @@ class AuthResponder:
         id_i = first(payloads, PayloadType.ID_I)
         if id_i is None:
             raise WireError("rule-missing", "ID_I")
-        method = authenticator.verify(half.peers_proof(sa), id_i, payloads, now)
-        sa.peer = identity_of(id_i)
+        believed = authenticator.verify(half.peers_proof(sa), id_i, payloads, now)
+        method = believed.method
+        sa.peer, sa.grounds = identity_of(id_i), believed.grounds
         proof = authenticator.prove(half.our_proof(sa), sa.peer, method, half.hashes)
         reason = _METHOD[method]
         turn.tells.append(sa.move(SaState.AUTHENTICATED, reason))

@@ -25,7 +25,9 @@ from gkmd.crypto.authentication import (
     verify_signature,
 )
 from gkmd.crypto.certificates import certificate_key
+from gkmd.ike import grounds
 from gkmd.ike.credentials import Credentials
+from gkmd.ike.grounds import Believed
 from wire.ikev2 import Auth, Cert, CertReq, Id, Notify
 from wire.message import Payload, each, first
 from wire.registry import AuthMethod, CertEncoding, NotifyType, PayloadType
@@ -130,8 +132,8 @@ class Authenticator:
         auth = Auth(AuthMethod.DIGITAL_SIGNATURE, build_auth_data(identifier, signature))
         return [*self._certs, Payload(PayloadType.AUTH, auth)]
 
-    def verify(self, covered: Covered, payload: Id, payloads: list[Payload], now: float) -> AuthMethod:
-        """The method by which the peer proved to be the one that its ID payload names.
+    def verify(self, covered: Covered, payload: Id, payloads: list[Payload], now: float) -> Believed:
+        """How the peer proved to be the one that its ID payload names.
 
         PeerError(AUTHENTICATION_FAILED) for every failure: the peer is not told which (RFC 7296 2.21.2).
         """
@@ -145,55 +147,67 @@ class Authenticator:
                 if secret is None:
                     raise CryptoError(f"no pre-shared key for {identity}")
                 verify_psk(covered.prf, secret, covered.octets(payload), auth.data)
-                return AuthMethod.SHARED_KEY
+                return Believed(AuthMethod.SHARED_KEY, grounds.SHARED_KEY)
             if auth.method == AuthMethod.DIGITAL_SIGNATURE:
-                self._verify_signature(auth.data, covered.octets(payload), identity, payloads, now)
-                return AuthMethod.DIGITAL_SIGNATURE
+                on = self._verify_signature(auth.data, covered.octets(payload), identity, payloads, now)
+                return Believed(AuthMethod.DIGITAL_SIGNATURE, on)
             raise CryptoError(f"authentication method {auth.method} is not accepted")
         except CryptoError as error:
             raise PeerError(NotifyType.AUTHENTICATION_FAILED, str(error)) from None
 
     def _verify_signature(
         self, data: bytes, octets: bytes, identity: Identity, payloads: list[Payload], now: float
-    ) -> None:
+    ) -> str:
         identifier, signature = parse_auth_data_untrusted(data)
         certs = [body for body in each(payloads, PayloadType.CERT) if isinstance(body, Cert)]
-        keys = self._keys_of(identity, certs, now)
+        keys, certified = self._keys_of(identity, certs, now)
         failure = CryptoError(f"no certificate and no pinned key for {identity}")
         for key in keys:
             try:
                 verify_signature(key, identifier, signature, octets)
-                return
+                return grounds.CERTIFICATE if certified else grounds.pinned(key)
             except CryptoError as error:
                 failure = error
         raise failure
 
-    def _keys_of(self, identity: Identity, certs: list[Cert], now: float) -> tuple[bytes, ...]:
-        """The public keys that ``identity`` may have signed with; CryptoError when the one it sent is not
-        its own.
+    def _keys_of(self, identity: Identity, certs: list[Cert], now: float) -> tuple[tuple[bytes, ...], bool]:
+        """The public keys that ``identity`` may have signed with, and whether an authority vouches for them
+        (else they are pinned); CryptoError when the one it sent is not its own.
         """
         pinned = self._pinned.get(identity, ())
         if not certs:
-            return pinned
+            return pinned, False
         # RFC 7296 1.2: the first certificate holds the key that verifies AUTH.
         leaf = certs[0]
         if leaf.encoding == CertEncoding.RAW_PUBLIC_KEY:
             if leaf.data not in pinned:
                 raise CryptoError(f"the raw public key is not pinned for {identity}")
-            return (leaf.data,)
+            return (leaf.data,), False
         if leaf.encoding != CertEncoding.X509_SIGNATURE:
             raise CryptoError(f"certificate encoding {leaf.encoding} is not accepted")
         chain = [cert.data for cert in certs if cert.encoding == CertEncoding.X509_SIGNATURE]
         if pinned:
             key = certificate_key(chain[0])
             if key in pinned:
-                return (key,)
+                return (key,), False
         anchors = self._credentials.trust_anchors
         if anchors is None:
             raise CryptoError("no certificate authority is configured")
         verified = anchors.verify_chain(chain, now)
         verified.require(identity)
-        return (verified.spki_der,)
+        return (verified.spki_der,), True
+
+    def withdrawn(self, peer: Identity, on: str) -> str:
+        """Why ``peer``, who was believed on these grounds with earlier credentials, has them no longer; ""
+        when it has, or when they are not known.
+        """
+        if on == grounds.SHARED_KEY and peer not in self._secrets:
+            return "its pre-shared key was taken out of the configuration"
+        if grounds.is_pinned(on) and on not in map(grounds.pinned, self._pinned.get(peer, ())):
+            return "its pinned key was taken out of the configuration"
+        if on == grounds.CERTIFICATE and self._credentials.trust_anchors is None:
+            return "no certificate authority is configured any more"
+        return ""
 
 
 def _certs(credentials: Credentials) -> Iterator[Payload]:

@@ -51,7 +51,9 @@ class Shutdown:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """New policies, and new credentials unless None; IKE SAs stay."""
+    """New policies, and new credentials unless None. IKE SAs stay whose peer still could authenticate as it
+    did.
+    """
 
     policies: tuple[GroupPolicy, ...]
     credentials: Credentials | None = None

@@ -14,6 +14,7 @@ anything is sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 
 from gkmd.core.address import Path
@@ -40,6 +41,7 @@ from gkmd.ike.sa import IkeSa, SaState
 from gkmd.ike.sa_keeper import SaKeeper
 from gkmd.ike.turn import Turn
 from gkmd.ike.window import Admission
+from gkmd.ike.withdrawal import end_disowned
 from wire.errors import WireError
 from wire.header import Header, peek_untrusted
 from wire.ikev2 import Encrypted
@@ -75,11 +77,18 @@ class Gcks:
         self._settings: Final = settings
         self._directory: Final = directory
         self._rng: Final = rng
-        authenticator = Authenticator(credentials)
+        self._authenticator = authenticator = Authenticator(credentials)
         self._keeper: Final = SaKeeper(directory, settings, rng)
         self._registrar: Final = Registrar(directory, rng)
         self._init: Final = InitResponder(authenticator, policy, settings, rng, self._taken)
         self._auth: Final = AuthResponder(authenticator, self._init.table, self._keeper, self._registrar, rng)
+        self._end_disowned: Final = partial(
+            end_disowned,
+            half_open=self._init.table,
+            keeper=self._keeper,
+            registrar=self._registrar,
+            directory=directory,
+        )
         self._journalled: Journalled | None = journalled
 
     def _taken(self, spi_r: bytes) -> bool:
@@ -108,6 +117,7 @@ class Gcks:
         turn.changes += self._directory.start_changes()
         if journalled is not None:
             self._keeper.restore(journalled.ike_sas, now)
+            self._end_disowned(turn, self._authenticator, now)
         turn.tell("key-server-started", groups=len(self._directory.groups()), ike_sas=len(self._keeper.table))
         return self._keeper.finish(turn)
 
@@ -321,9 +331,10 @@ class Gcks:
                     raise LocalError(str(error)) from None
                 self._keeper.left(turn, left, now)
                 if credentials is not None:
-                    authenticator = Authenticator(credentials)
+                    self._authenticator = authenticator = Authenticator(credentials)
                     self._init.use(authenticator)
                     self._auth.use(authenticator)
+                    self._end_disowned(turn, self._authenticator, now)
         return self._keeper.finish(turn)
 
     def _remove_member(self, turn: Turn, command: gcks_settings.RemoveMember, now: float) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -98,6 +99,9 @@ class HalfOpenTable:
 
     def __len__(self) -> int:
         return len(self._by_spi)
+
+    def __iter__(self) -> Iterator[HalfOpen]:
+        return iter(tuple(self._by_spi.values()))
 
     def __contains__(self, spi_r: bytes) -> bool:
         return spi_r in self._by_spi

@@ -65,6 +65,7 @@ class IkeSa:
         "ask",
         "cipher",
         "established",
+        "grounds",
         "heard",
         "initiator",
         "integrity",
@@ -107,6 +108,7 @@ class IkeSa:
         self.path = path
         self.window = window
         self.peer: Identity | None = None
+        self.grounds = ""  # on which the peer is believed to be that
         self.state = SaState.HALF_OPEN
         self.reason = ""
         self.established = now
@@ -245,6 +247,7 @@ class IkeSa:
             window.expected_request_id,
             window.last_reply,
             window.pending.datagram if window.pending else b"",
+            self.grounds,
         )
 
     @classmethod
@@ -272,6 +275,7 @@ class IkeSa:
             now=now,
         )
         sa.peer = record.peer
+        sa.grounds = record.grounds
         sa.established = record.established
         sa.state = SaState.ESTABLISHED
         return sa

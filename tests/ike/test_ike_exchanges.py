@@ -31,10 +31,11 @@ from gkmd.core.algorithms import AES_CBC_256, CURVE25519, ECP_256, MODP_3072
 from gkmd.core.effect import InstallPolicy, InstallSa, JoinMulticast, RemovePolicy, RemoveSa, Tell
 from gkmd.core.identity import Identity, IdentityPattern
 from gkmd.core.secret import SecretBytes
-from gkmd.ike import init_responder, member_settings
+from gkmd.ike import grounds, init_responder, member_settings
 from gkmd.ike.authenticate import Authenticator
 from gkmd.ike.credentials import Credentials
 from gkmd.ike.gcks_settings import GcksSettings, Rekey
+from gkmd.ike.grounds import Believed
 from gkmd.ike.group_join import GroupOffer
 from gkmd.ike.initial import ReplyTemplate
 from gkmd.ike.member_settings import MemberSettings
@@ -302,9 +303,9 @@ def test_a_server_that_does_not_know_the_key_is_not_believed(monkeypatch: pytest
     host = world.add(0, start=False)
     verify = Authenticator.verify
 
-    def gullible(self: Authenticator, *args: object) -> AuthMethod:
+    def gullible(self: Authenticator, *args: object) -> Believed:
         if self is world.server._auth._authenticator:
-            return AuthMethod.SHARED_KEY
+            return Believed(AuthMethod.SHARED_KEY, grounds.SHARED_KEY)
         return verify(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Authenticator, "verify", gullible)

@@ -1,0 +1,32 @@
+"""On what grounds a peer was believed to be who it says, as an IKE SA and the journal remember it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from wire.registry import AuthMethod
+
+UNKNOWN: Final = ""  # journalled by a gkmd that did not note it
+SHARED_KEY: Final = "psk"
+CERTIFICATE: Final = "certificate"
+_PINNED: Final = "pinned"
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """The method of the AUTH payload that verified, and what of our configuration it rests on."""
+
+    method: AuthMethod
+    grounds: str
+
+
+def pinned(public_key: bytes) -> str:
+    """The grounds that a pinned key is: with its name, for an identity may have several."""
+    return f"{_PINNED} {hashlib.blake2b(public_key, digest_size=16).hexdigest()}"
+
+
+def is_pinned(grounds: str) -> bool:
+    """Whether ``grounds`` are a pinned key, whichever."""
+    return grounds.partition(" ")[0] == _PINNED
