@@ -114,6 +114,10 @@ class Directory:
         group = self._by_id.get(group_id)
         return Left((), ()) if group is None else self._leave(group, (identity,), now)
 
+    def groups_over(self, ike_spi: bytes) -> tuple[str, ...]:
+        """The groups that somebody registered with over this IKE SA."""
+        return tuple(self._registrations.over(ike_spi))
+
     def ike_sa_gone(self, ike_spi: bytes, now: float) -> Left:
         """Drop every member that registered over this IKE SA and not over another since."""
         changes: tuple[Change, ...] = ()

@@ -154,11 +154,24 @@ class SaKeeper:
         turn.changes += left.changes
         send_orders(turn, self._directory, left.orders, self._rng, now)
 
-    def close(self, turn: Turn, sa: IkeSa, delete: Sequence[Payload], reason: str, now: float) -> None:
-        """Delete the SA; it goes when the peer has answered (RFC 7296 1.4.1)."""
+    def close(
+        self,
+        turn: Turn,
+        sa: IkeSa,
+        delete: Sequence[Payload],
+        reason: str,
+        now: float,
+        *,
+        exclude: Sequence[Sequence[Payload]] = (),
+    ) -> None:
+        """Delete the SA; it goes when the peer has answered (RFC 7296 1.4.1). ``exclude`` goes before, in
+        messages of GSA_INBAND_REKEY.
+        """
         if sa.state is not SaState.CLOSING:
             turn.tells.append(sa.move(SaState.CLOSING, reason))
             sa.queue.clear()
+            for payloads in exclude:
+                self.request(turn, sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
             self.request(turn, sa, ExchangeType.INFORMATIONAL, delete, now)
 
     # --- time -------------------------------------------------------------------------------------

@@ -7,16 +7,18 @@ was changed is not seen here: the member learns the new one after the server, an
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gkmd.group.directory import Directory
 from gkmd.ike.authenticate import Authenticator
 from gkmd.ike.half_open import HalfOpenTable
 from gkmd.ike.registrar import Registrar
-from gkmd.ike.removal import DELETE_IKE_SA
+from gkmd.ike.removal import DELETE_IKE_SA, deletion_of
 from gkmd.ike.sa import IkeSa, SaState
 from gkmd.ike.sa_keeper import SaKeeper
 from gkmd.ike.turn import Turn
+from wire.message import Payload
 
 EVENT: Final = "credential-withdrawn"
 
@@ -31,7 +33,8 @@ def end_disowned(
     registrar: Registrar,
     directory: Directory,
 ) -> None:
-    """Delete the IKE SAs that rest on what ``authenticator`` no longer has; their registrations end at once.
+    """Delete the IKE SAs that rest on what ``authenticator`` no longer has. Their registrations end at once,
+    and the members are told to delete the groups' keys first.
 
     After a restart, too: the configuration may have changed meanwhile, or the Delete not have arrived.
     """
@@ -45,10 +48,20 @@ def end_disowned(
     for sa in keeper.table:
         if reason := _reason(authenticator, sa):
             registrar.forget(sa)
+            exclude = list(_deletions(directory, directory.groups_over(sa.spi_r)))
             keeper.left(turn, directory.ike_sa_gone(sa.spi_r, now), now)
             if sa.state is not SaState.CLOSING:
                 _tell(turn, sa, reason)
-            keeper.close(turn, sa, [DELETE_IKE_SA], reason, now)
+            keeper.close(turn, sa, [DELETE_IKE_SA], reason, now, exclude=exclude)
+
+
+def _deletions(directory: Directory, groups: Sequence[str]) -> Iterator[list[Payload]]:
+    """For each group the Delete of its SAs at the member. The end of an IKE SA leaves them alone: a member
+    goes on with what it has.
+    """
+    for group in groups:
+        sas = directory.sas(group)
+        yield deletion_of(sas.data_sas, sas.rekey_sas, only_group=len(groups) == 1)
 
 
 def _reason(authenticator: Authenticator, sa: IkeSa) -> str:

@@ -126,6 +126,13 @@ def test_reload_and_refusals(tmp_path: Path) -> None:
         (asked,) = wait_for("the operator's line", lambda: server.events("operator-command"))
         assert asked["uid"] == os.getuid()
 
+        # Its secret is taken out again, and its IKE SA goes with it.
+        write(server.folder, "psk.toml", '"fqdn:other.example" = "the secret of somebody else"\n')
+        server.tell(signal.SIGHUP)
+        (told,) = wait_for("the withdrawal", lambda: server.events("credential-withdrawn"))
+        assert (told["peer"], "pre-shared key" in told["reason"]) == ("fqdn:late.example", True)
+        wait_for("the end of its IKE SA", lambda: server.ask("status")["ike_sas"] == 0)
+
         for daemon in (stranger, server):
             assert daemon.end() == 0
 

@@ -5,9 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from endpoint_rig import NEWS, SERVER_ID, World, established, member_name, policy, psk, secrets, turned
+from endpoint_rig import (
+    NEWS,
+    SERVER_ID,
+    World,
+    established,
+    join,
+    member_name,
+    policy,
+    psk,
+    secrets,
+    sender_name,
+    turned,
+)
 from test_ike_suites import ME, by_certificate, credentials
 
+from gkmd.core.effect import InstallSa, RemoveSa
 from gkmd.core.secret import SecretBytes
 from gkmd.crypto.authentication import SigningKey
 from gkmd.ike import gcks_settings, grounds, member_settings
@@ -134,6 +147,27 @@ def test_a_pinned_key_in_place_of_another_ends_what_the_other_signed() -> None:
     assert not world.events(EVENT)
     reload(world, replace(world.credentials, pinned={ME: (other,)}))
     refused_for_good(world, "pinned key")
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_the_member_is_told_to_delete_its_keys(groups: int) -> None:
+    world = World([policy(), policy("sport")], members=0)
+    host = world.add(0, [join(), join("sport")][:groups])
+    world.run(1)
+    installed = [effect.sa for effect in host.kernel if isinstance(effect, InstallSa)]
+    world.add(1, [join(), join("sport", sends=True)])
+    world.run(1)
+    left = {name: secret for name, secret in secrets(20).items() if name != member_name(0)}
+    new = replace(world.credentials, pre_shared_keys=left)
+    world.do(world.server.command(gcks_settings.Reload((policy(), policy("sport")), new), world.now))
+    world.credentials = new
+    world.run(5)
+    removed = [effect.sa for effect in host.kernel if isinstance(effect, RemoveSa)]
+    assert {sa.spi for sa in installed} <= {sa.spi for sa in removed}
+    assert not world.server._keeper.table.of_peer(member_name(0))
+    assert not any(group.rekey_spis for group in host.endpoint.groups.values())
+    for group in ("news", "sport"):
+        assert [member.identity for member in world.directory.members(group)] == [sender_name(1)]
 
 
 def test_only_those_who_rest_on_it_go() -> None:
