@@ -5,7 +5,7 @@
 # make lab      all lab scenarios (one: netns-lab/run NAME)
 # make venv     the virtual environment .venv with the locked requirements and gkmd itself
 # make system   the Debian packages of the lab
-# make lock     renew requirements.lock from pyproject.toml
+# make lock     renew requirements.lock (to run gkmd) and requirements-test.lock (and to test it)
 # make clean    remove what was built; make distclean: the virtual environment, too
 #
 # PYTHON=... chooses the Python (3.11 or later) that the virtual environment is made from.
@@ -41,25 +41,26 @@ system:
 
 venv: $(INSTALLED)
 
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements-test.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "venv: $(PYTHON) is older than Python 3.11; name another one: make PYTHON=..."; exit 1; }
 	@scripts/system venv
 	@if $(VENV)/bin/python -m pip --version > /dev/null 2>&1; then echo "venv: bringing $(VENV) up to date"; \
 	else echo "venv: making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear $(VENV); fi
-	@echo "venv: installing the requirements of requirements.lock, checked by their hashes"
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@echo "venv: installing the requirements of requirements-test.lock, checked by their hashes"
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-test.lock
 	@echo "venv: installing gkmd itself, editable"
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 # pip-tools is not one of our requirements: it gets an environment of its own.
 LOCK := build/lock/bin
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(LOCK)/pip-compile -q --all-build-deps --allow-unsafe \
+    --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 lock:
 	@$(PYTHON) -m venv build/lock && $(LOCK)/pip install -q --disable-pip-version-check pip-tools
-	@CUSTOM_COMPILE_COMMAND="make lock" $(LOCK)/pip-compile -q --extra test --all-build-deps --allow-unsafe \
-	    --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	    --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --extra test --output-file requirements-test.lock pyproject.toml
+	@$(COMPILE) --constraint requirements-test.lock --output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis netns-lab/artefacts
