@@ -20,7 +20,6 @@ from gkmd.group import terms, timeline
 from gkmd.group.model import GroupPolicy, SenderRule
 
 _MODES: Final = {mode.value: mode for mode in Mode}
-_PROTOCOLS: Final = {"udp": 17, "any": 0}
 _REKEY_AUTHS: Final = {"signature": RekeyAuth.SIGNATURE, "implicit": RekeyAuth.IMPLICIT}
 _LIFETIME: Final = values.whole_seconds(1, 365 * 86_400)
 _DELAY: Final = values.whole_seconds(0, 65_535)
@@ -44,7 +43,7 @@ def read_group(section: Section, warnings: list[str]) -> GroupPolicy:
         name=name,
         group_id=section.get("id", values.identity, f"keyid:{name}"),
         address=address,
-        protocol=section.get("protocol", values.choice(_PROTOCOLS), "udp"),
+        protocol=section.get("protocol", values.choice(values.PROTOCOLS), "udp"),
         port=section.get("port", values.port_or_any, 0),
         rekey_address=section.get("rekey_address", values.multicast, str(address)),
         rekey_port=section.get("rekey_port", values.port, 848),

@@ -20,6 +20,7 @@ from gkmd.daemon.member_config import MemberConfig
 from gkmd.daemon.member_driver import MemberDriver
 from gkmd.daemon.process import Process
 from gkmd.daemon.udp import Udp
+from gkmd.ike.closing import closing_policies
 from gkmd.ike.gikev2_member import MemberEndpoint
 from gkmd.ike.member_settings import Leave, Register, Server, Stop
 from gkmd.kernel.ledger import LedgerDataplane
@@ -104,6 +105,9 @@ async def _serve(config: MemberConfig, process: Process, udp: Udp, keys: KeyLog 
         process.events.tell("recovered", "info", {"what": line})
     member = Member(config, process, udp, dataplane, keys)
     try:
+        for join in config.joins:
+            for policy in closing_policies(join):
+                await dataplane.install_policy(policy)
         starting = asyncio.get_running_loop().create_task(member.start())
         process.guard(starting)
         try:

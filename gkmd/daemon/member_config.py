@@ -23,6 +23,7 @@ from gkmd.daemon.process_config import (
 from gkmd.daemon.section import Section
 from gkmd.daemon.toml_source import TomlSource
 from gkmd.ike.credentials import Credentials
+from gkmd.ike.grant import Flow
 from gkmd.ike.group_join import GroupJoin, GroupOffer
 from gkmd.ike.member_settings import MemberSettings
 from gkmd.ike.proposal import IkePolicy
@@ -132,9 +133,24 @@ def _read_join(section: Section) -> GroupJoin:
         data_addresses=section.get("data_addresses", networks, []),
         data_sources=section.get("data_sources", networks, []),
         rekey_addresses=section.get("rekey_addresses", networks, []),
+        flow=_read_flow(section),
     )
     section.finish()
     return join
+
+
+def _read_flow(section: Section) -> Flow | None:
+    """What is closed before the first registration."""
+    address = section.get("address", values.optional_multicast, "")
+    protocol = section.get("protocol", values.choice(values.PROTOCOLS), "udp")
+    port = section.get("port", values.port_or_any, 0)
+    if address is None and port:
+        raise section.wrong(
+            "port", "of no use without `address`: both say what is closed before a registration"
+        )
+    if protocol == 0 and port:
+        raise section.wrong("port", f'found {port}, expected 0 with protocol = "any"')
+    return None if address is None else (address, protocol, port)
 
 
 def _check_joins(section: Section, joins: tuple[GroupJoin, ...]) -> None:

@@ -14,6 +14,8 @@ from gkmd.daemon.section import Unexpected
 
 T = TypeVar("T")
 
+PROTOCOLS: Final = {"udp": 17, "any": 0}
+
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
@@ -129,6 +131,11 @@ def multicast(value: Any) -> IpAddress:
     if not found.is_multicast:
         raise Unexpected("a multicast address (224.0.0.0/4 or ff00::/8)")
     return found
+
+
+def optional_multicast(value: Any) -> IpAddress | None:
+    """An empty string names none."""
+    return None if value == "" else multicast(value)
 
 
 def network(value: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

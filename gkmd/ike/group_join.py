@@ -21,6 +21,7 @@ from gkmd.core.algorithms import (
     RekeyAuth,
 )
 from gkmd.core.identity import Identity
+from gkmd.ike.grant import Flow
 
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -54,7 +55,8 @@ class GroupJoin:
     ``sender_ids`` is how many Sender-IDs it asks for (RFC 9838 2.5.1; 0 and 1 both bring one).
     ``replay_window`` (packets) goes to SAs with one sender; SAs that senders share have none.
     The three allow-lists are the GPAD's: an empty one allows any source, or any multicast destination except,
-    for data, those that a link's own protocols use.
+    for data, those that a link's own protocols use. ``flow`` is traffic that is closed before a registration,
+    too (``closing.py``); what a key server grants need not be the same.
     """
 
     name: str
@@ -69,6 +71,7 @@ class GroupJoin:
     data_addresses: tuple[IpNetwork, ...] = ()
     data_sources: tuple[IpNetwork, ...] = ()
     rekey_addresses: tuple[IpNetwork, ...] = ()
+    flow: Flow | None = None
 
 
 @dataclass(frozen=True, slots=True)

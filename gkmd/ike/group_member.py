@@ -253,7 +253,7 @@ class GroupMember:
         turn = Turn()
         # Out of the groups first, policies last: nothing in clear is heard or said while anything is left.
         turn.extend(self._memberships.leave_all())
-        turn.extend(self._data.remove_all("left"))
+        turn.extend(self._data.remove_all("left", keep_closed=True))
         turn.extend(self._rekeys.clear())
         self._wanted_at = None
         self._authentication = None

@@ -17,6 +17,7 @@ from typing import TypeAlias
 from gkmd.core.address import IpAddress
 from gkmd.core.effect import Effect, InstallPolicy, InstallSa, RemovePolicy, RemoveSa, SwitchOutput, Tell
 from gkmd.core.esp import Direction, EspPolicy, EspSa, Mode
+from gkmd.ike.closing import closing_policies
 from gkmd.ike.grant import DataGrant, Flow
 from gkmd.ike.group_join import GroupJoin, GroupSettings
 
@@ -53,7 +54,9 @@ class Rollover:
         self._reqids = reqids
         self._serial = 0
         self._held: dict[int, HeldSa] = {}
-        self._policies: list[EspPolicy] = []
+        self._closing = closing_policies(join)
+        self._policies: list[EspPolicy] = list(self._closing)
+        self._mode: Mode | None = None
         self._active: dict[Output, int] = {}  # SPI of the SA that is sent on
         self._soft: float | None = None
         self._soft_known = False  # any change forgets it; strangers make us ask for it far more often
@@ -65,8 +68,8 @@ class Rollover:
 
     @property
     def mode(self) -> Mode | None:
-        """The mode of the policies that are installed; None when there are none."""
-        return self._policies[-1].mode if self._policies else None
+        """The mode of the policies that a key server's grants brought; None when there are none."""
+        return self._mode
 
     @property
     def active_spis(self) -> frozenset[int]:
@@ -208,14 +211,16 @@ class Rollover:
             if until < held.removed_at:
                 held.removed_at, held.reason = until, reason
 
-    def remove_all(self, reason: str) -> list[Effect]:
-        """SAs, then policies; nothing is left."""
+    def remove_all(self, reason: str, *, keep_closed: bool = False) -> list[Effect]:
+        """SAs, then policies; nothing is left, except, if wanted, what this member keeps closed by itself."""
         effects: list[Effect] = []
         for held in self.held:
             effects += self._end(held, reason)
-        effects += [RemovePolicy(policy) for policy in self._policies]
-        self._policies.clear()
+        kept = [p for p in self._policies if keep_closed and any(_same_selector(p, c) for c in self._closing)]
+        effects += [RemovePolicy(policy) for policy in self._policies if policy not in kept]
+        self._policies = kept
         self._active.clear()
+        self._mode = None
         return effects
 
     def forget(self, refused: EspSa | EspPolicy) -> None:
@@ -229,6 +234,7 @@ class Rollover:
                 self._active = {o: 0 if spi == refused.spi else spi for o, spi in self._active.items()}
             return
         self._policies = [p for p in self._policies if not _same_selector(p, refused)]
+        self._mode = self._mode if self._policies else None
         if refused.direction is Direction.OUT:
             flow = refused.destination, refused.protocol, refused.port
             self._active.pop((refused.source, flow), None)
@@ -343,10 +349,20 @@ class Rollover:
                 self._active[output] = best.grant.spi
                 policies.append(self._policy(grant, output[0], Direction.OUT, best.sa.reqid))
         effects: list[Effect] = []
+        self._mode = grant.mode
+        for other in [p for p in self._policies if p.mode is not grant.mode]:
+            # Closed by ourselves in another mode than the group turns out to have.
+            self._policies.remove(other)
+            effects.append(RemovePolicy(other))
         for policy in policies:
-            if not any(_same_selector(policy, installed) for installed in self._policies):
+            installed = next((p for p in self._policies if _same_selector(policy, p)), None)
+            if installed is None:
                 self._policies.append(policy)
                 effects.append(InstallPolicy(policy))
+            elif installed.reqid != policy.reqid:
+                # Closed by ourselves so far: it opens with the first SA to send on.
+                self._policies[self._policies.index(installed)] = policy
+                effects.append(SwitchOutput(policy))
         return effects
 
     def _switch(self, output: Output, now: float) -> list[Effect]:

@@ -47,7 +47,21 @@ def test_a_member_configuration(tmp_path: Path) -> None:
     (join,) = config.joins
     assert join.group_id == Identity.parse("keyid:news")
     assert (join.receives, join.sends, join.replay_window) == (True, True, 64)
+    assert join.flow is None
     assert config.server_identity in config.credentials.pre_shared_keys
+
+
+def test_a_flow_that_a_member_closes_by_itself(tmp_path: Path) -> None:
+    text = MEMBER + 'address = "239.10.0.1"\nport = 5004\n'
+    (join,) = member_config.load(write_member(tmp_path, text)).joins
+    assert join.flow == (ipaddress.ip_address("239.10.0.1"), 17, 5004)
+    for wrong, key in (
+        ("port = 5004\n", "group.port"),
+        ('address = "10.0.0.1"\n', "group.address"),
+        ('address = "239.10.0.1"\nprotocol = "any"\nport = 1\n', "group.port"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(key)):
+            member_config.load(write_member(tmp_path, MEMBER + wrong))
 
 
 def replaced(old: str, new: str, text: str = SERVER) -> str:

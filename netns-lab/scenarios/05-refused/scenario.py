@@ -27,7 +27,9 @@ def scenario(lab: Lab) -> None:
     )
     refused = {name: GroupMember(lab, net[name]) for name in REFUSED}
     refused["uninvited"].configure(server, [{"name": "news"}], secret=server.secret("uninvited"))
-    refused["wrongkey"].configure(server, [{"name": "news"}], secret="not the key that was agreed upon")
+    # This one would send, and has named the group's address: it is closed before any registration.
+    closed = {"name": "news", "role": "both", "address": GROUP, "port": DATA_PORT}
+    refused["wrongkey"].configure(server, [closed], secret="not the key that was agreed upon")
     refused["lost"].configure(server, [{"name": "nowhere"}], secret=server.secret("lost"))
     for member in refused.values():
         member.start()
@@ -47,12 +49,15 @@ def scenario(lab: Lab) -> None:
     receivers = {name: lab.receive(net[name], GROUP, DATA_PORT) for name in ("r1", *REFUSED)}
     net.wait_for_members(GROUP, list(receivers))
     stream = lab.send(net["sender"], GROUP, DATA_PORT, rate=100, count=PACKETS)
+    held_back = lab.send(net["wrongkey"], GROUP, DATA_PORT, rate=100, count=PACKETS, stream=2)
     stream.wait()
+    held_back.wait()
     receivers["r1"].settle(stream)
     for receiver in receivers.values():
         receiver.stop()
     lab.judge_delivery(stream, receivers["r1"])
     lab.judge_wire(wire, [DATA_PORT], esp=PACKETS, what="the wire")
+    lab.check("r1: datagrams of the one that may not send", 0, receivers["r1"].received(held_back.stream))
     lab.check("members that the server knows", ["r1", "sender"], server.member_hosts("news"))
     for name in REFUSED:
         lab.check(f"{name}: datagrams", 0, receivers[name].total())
