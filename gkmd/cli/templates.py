@@ -72,7 +72,7 @@ name = {name}
 id = {id}
 role = {role}                   # receiver, sender or both
 {interface}
-#address = "239.10.0.1"         # with `port`: hold the group's traffic back before the first registration, too
+#address = "239.10.0.1"         # with `port`: hold this back before the first registration, too
 #data_addresses = []            # only multicast addresses in here are accepted, e.g. ["239.10.0.0/16"]
 """
 
