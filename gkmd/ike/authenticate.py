@@ -25,6 +25,7 @@ from gkmd.crypto.authentication import (
     verify_signature,
 )
 from gkmd.crypto.certificates import certificate_key
+from gkmd.crypto.raw_keys import check_pinned
 from gkmd.ike import grounds
 from gkmd.ike.credentials import Credentials
 from gkmd.ike.grounds import Believed
@@ -180,8 +181,7 @@ class Authenticator:
         # RFC 7296 1.2: the first certificate holds the key that verifies AUTH.
         leaf = certs[0]
         if leaf.encoding == CertEncoding.RAW_PUBLIC_KEY:
-            if leaf.data not in pinned:
-                raise CryptoError(f"the raw public key is not pinned for {identity}")
+            check_pinned(leaf.data, pinned)
             return (leaf.data,), False
         if leaf.encoding != CertEncoding.X509_SIGNATURE:
             raise CryptoError(f"certificate encoding {leaf.encoding} is not accepted")
