@@ -16,6 +16,8 @@ FLAG_RESPONSE: Final = 0x20
 VERSION_ISAKMP_1: Final = 0x10  # RFC 2408, 2409, 6407
 VERSION_IKE_2: Final = 0x20
 
+INTEG_NONE: Final = 0  # the transform id of "no integrity algorithm", beside an AEAD cipher (RFC 7296 3.3.2)
+
 
 class ExchangeType(IntEnum):
     """Header field Exchange Type (RFC 7296 3.1, RFC 9838 table 17)."""

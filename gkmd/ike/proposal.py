@@ -32,9 +32,8 @@ from gkmd.core.algorithms import (
 )
 from gkmd.core.errors import LocalError, PeerError
 from wire.ikev2 import Attribute, Proposal, Sa, Transform
-from wire.registry import AttributeType, NotifyType, ProtocolId, TransformType
+from wire.registry import INTEG_NONE, AttributeType, NotifyType, ProtocolId, TransformType
 
-_INTEG_NONE: Final = 0
 _KNOWN_TYPES: Final = frozenset(
     (TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.KE, TransformType.KWA)
 )
@@ -172,7 +171,7 @@ def _suite(policy: IkePolicy, proposal: Proposal, ke_group: int) -> IkeSuite | N
     integrities = ids[TransformType.INTEG]
     integrity = _first(policy.integrities, integrities)
     # RFC 5282 8: no integrity transform, or NONE, beside an AEAD cipher.
-    aead_fits = not integrities or _INTEG_NONE in integrities
+    aead_fits = not integrities or INTEG_NONE in integrities
     cipher = next(
         (
             c

@@ -30,6 +30,7 @@ from wire.attributes import Attribute
 from wire.gikev2 import GroupSaPolicy
 from wire.ikev2 import Transform
 from wire.registry import (
+    INTEG_NONE,
     AttributeType,
     GroupSaAttribute,
     NotifyType,
@@ -38,7 +39,6 @@ from wire.registry import (
 )
 
 _IMPLICIT_IV: Final = range(29, 32)  # RFC 8750
-_INTEG_NONE: Final = 0
 _RESERVED_SPIS: Final = 256  # RFC 4303 2.1
 
 # RFC 9838 table 2, GCAUTH apart: it belongs to registrations only.
@@ -218,7 +218,7 @@ def _cipher(
     if integ is not None and integ.attributes:
         raise refused("an integrity transform has an attribute")
     if cipher.aead:
-        if integ is not None and integ.id != _INTEG_NONE:
+        if integ is not None and integ.id != INTEG_NONE:
             raise refused(f"{cipher.name} with an integrity algorithm")
         return cipher, None
     integrity = INTEGRITY_BY_TRANSFORM.get(integ.id) if integ is not None else None

@@ -45,7 +45,6 @@ from wire.registry import (
     TransformType,
 )
 
-INTEG_NONE: Final = 0
 _SPI_OCTETS: Final = 4
 
 
