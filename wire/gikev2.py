@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from construct import (
     Bytes,
@@ -131,8 +130,6 @@ bind(
     GroupWidePolicy, GROUP_WIDE_POLICY, limits={"attributes": MAX_POLICY_ATTRIBUTES}, check=_check_group_wide
 )
 
-Policy: TypeAlias = GroupSaPolicy | GroupWidePolicy
-
 
 @dataclass(slots=True)
 class Gsa:
@@ -231,8 +228,6 @@ def _check_member_bag(bag: MemberKeyBag) -> None:
 
 
 bind(MemberKeyBag, MEMBER_KEY_BAG, limits={"attributes": MAX_BAG_ATTRIBUTES}, check=_check_member_bag)
-
-Bag: TypeAlias = GroupKeyBag | MemberKeyBag
 
 
 @dataclass(slots=True)

@@ -121,6 +121,5 @@ KEY_WRAP_BY_NAME: Final = {a.name: a for a in KEY_WRAPS}
 
 CIPHER_BY_TRANSFORM: Final = {(a.transform_id, a.key_bits): a for a in CIPHERS}
 INTEGRITY_BY_TRANSFORM: Final = {a.transform_id: a for a in INTEGRITIES}
-PRF_BY_TRANSFORM: Final = {a.transform_id: a for a in PRFS}
 KEY_EXCHANGE_BY_TRANSFORM: Final = {a.transform_id: a for a in KEY_EXCHANGES}
 KEY_WRAP_BY_TRANSFORM: Final = {a.transform_id: a for a in KEY_WRAPS}

@@ -32,9 +32,8 @@ from gkmd.crypto.keymat import IkeKeys, group_wrap_key
 from gkmd.crypto.sealing import Sealer
 from gkmd.ike.window import LAST_MESSAGE_ID, Pending, Window
 from wire.chain import build_payloads
-from wire.header import Header
 from wire.ikev2 import Encrypted
-from wire.message import Payload, build_sealed_head, parse_inner
+from wire.message import Payload, build_sealed_head
 from wire.registry import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType
 
 _IV: Final = Struct(">II")
@@ -171,14 +170,6 @@ class IkeSa:
         )
 
     # --- messages ---------------------------------------------------------------------------------
-
-    def open_untrusted(self, data: bytes, header: Header, sealed: Encrypted) -> list[Payload]:
-        """The inner payloads of a message that the peer sealed.
-
-        CryptoError when it did not; WireError when it did, and what is inside is not well formed.
-        """
-        plaintext = self.unseal_untrusted(data, sealed)
-        return parse_inner(header.exchange, bool(header.flags & FLAG_RESPONSE), sealed.first, plaintext)
 
     def unseal_untrusted(self, data: bytes, sealed: Encrypted) -> bytes:
         """The plaintext; CryptoError when the peer did not seal it for this SA."""

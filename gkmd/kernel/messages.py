@@ -282,8 +282,3 @@ def pack_template(
         ALL_ALGORITHMS,
         ALL_ALGORITHMS,
     )
-
-
-def template_reqid(template: bytes) -> int:
-    """The reqid of the first template of an XFRMA_TMPL attribute."""
-    return int(_TEMPLATE.unpack_from(template)[5])

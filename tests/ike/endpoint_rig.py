@@ -44,7 +44,7 @@ from gkmd.ike.sa import IkeSa
 from wire.chain import build_payloads
 from wire.header import peek_untrusted
 from wire.ikev2 import Auth, Encrypted, Id, Notify
-from wire.message import Payload, build_sealed_head, parse_untrusted
+from wire.message import Payload, build_sealed_head, parse_inner, parse_untrusted
 from wire.registry import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, PayloadType
 
 T0 = 1_800_000_000.0
@@ -437,7 +437,8 @@ def inside(sa: IkeSa, data: bytes) -> list[Payload]:
     header = peek_untrusted(data)
     sealed = parse_untrusted(data).payloads[0].body
     assert isinstance(sealed, Encrypted)
-    return sa.open_untrusted(data, header, sealed)
+    plaintext = sa.unseal_untrusted(data, sealed)
+    return parse_inner(header.exchange, bool(header.flags & FLAG_RESPONSE), sealed.first, plaintext)
 
 
 def note(kind: int, data: bytes = b"") -> Payload:
