@@ -59,8 +59,8 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(LOCK)/pip-compile -q --all-build
     --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 lock:
 	@$(PYTHON) -m venv build/lock && $(LOCK)/pip install -q --disable-pip-version-check pip-tools
-	@$(COMPILE) --extra test --output-file requirements-test.lock pyproject.toml
-	@$(COMPILE) --constraint requirements-test.lock --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --extra portal --extra stripe --extra test --output-file requirements-test.lock pyproject.toml
+	@$(COMPILE) --extra portal --constraint requirements-test.lock --output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis netns-lab/artefacts

@@ -11,8 +11,9 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-TO_RUN = [*PROJECT["build-system"]["requires"], *PROJECT["project"]["dependencies"]]
-TO_TEST = [text for extra in PROJECT["project"]["optional-dependencies"].values() for text in extra]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+TO_RUN = [*PROJECT["build-system"]["requires"], *PROJECT["project"]["dependencies"], *EXTRAS["portal"]]
+TO_TEST = [text for name, extra in EXTRAS.items() if name != "portal" for text in extra]
 LOCKS = {"requirements.lock": TO_RUN, "requirements-test.lock": TO_RUN + TO_TEST}
 
 

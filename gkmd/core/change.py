@@ -6,7 +6,7 @@ A record is complete: writing it again replaces the row. Secrets are SecretBytes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 from gkmd.core.address import IpAddress, Path
 from gkmd.core.identity import Identity
@@ -139,13 +139,37 @@ class DropIkeSa:
     spi_r: bytes
 
 
-Change: TypeAlias = PutGroup | DropGroup | PutMember | DropMember | PutIkeSa | DropIkeSa
+class Fact(Protocol):
+    """A record of the platform (``gkmd.group.platform.records``): a frozen dataclass."""
+
+    KIND: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """Unique within its kind; facts of a kind are read in the order of their keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a fact; one with the same kind and key is replaced."""
+
+    fact: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    kind: str
+    key: str
+
+
+Change: TypeAlias = PutGroup | DropGroup | PutMember | DropMember | PutIkeSa | DropIkeSa | Put | Drop
 
 
 @dataclass(frozen=True, slots=True)
 class Journalled:
-    """Everything that the journal holds, as read at start."""
+    """Everything that the journal holds, as read at start; of the facts those that are kept in memory."""
 
     groups: tuple[GroupRecord, ...] = ()
     members: tuple[MemberRecord, ...] = ()
     ike_sas: tuple[IkeSaRecord, ...] = ()
+    facts: tuple[Fact, ...] = ()

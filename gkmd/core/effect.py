@@ -6,6 +6,7 @@ follows it in the same list is carried out, and the peer retransmits.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -13,7 +14,9 @@ from typing import TypeAlias
 from gkmd.core.address import IpAddress, Path
 from gkmd.core.change import Change
 from gkmd.core.esp import EspPolicy, EspSa
+from gkmd.core.evidence import Evidence
 from gkmd.core.identity import Identity
+from gkmd.core.secret import SecretBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,14 @@ class SendMulticast:
     ttl: int
 
 
+class Proof(enum.Enum):
+    """How the peer proved its identity."""
+
+    CONFIGURED = "configured"  # a pre-shared key, a certificate or a pinned key of the configuration
+    TICKET = "ticket"
+    PASSWORD = "password"  # EAP
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """An admission question; ``answer(ask, verdict, now)`` resumes the machine."""
@@ -98,6 +109,21 @@ class Ask:
     address: IpAddress
     wants_to_send: bool
     sender_ids: int  # Sender-IDs asked for (RFC 9838 2.5.1)
+    proof: Proof = Proof.CONFIGURED
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskPassword:
+    """Is this the password of that name? The shell answers ``answer(ask, verdict, now)`` with a
+    ``gkmd.group.doorkeeper.PasswordVerdict``, later: the check takes tens of milliseconds elsewhere.
+    """
+
+    number: int
+    identity: Identity  # the name, not yet proved
+    group_id: Identity
+    address: IpAddress
+    password: SecretBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,5 +150,6 @@ Effect: TypeAlias = (
     | Send
     | SendMulticast
     | Ask
+    | AskPassword
     | Tell
 )

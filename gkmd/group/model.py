@@ -14,6 +14,8 @@ from gkmd.core.algorithms import AES_GCM_16_256, KW_5649_256, Cipher, Integrity,
 from gkmd.core.change import Change, DataSa, RekeySa
 from gkmd.core.esp import Mode
 from gkmd.core.identity import Identity, IdentityPattern
+from gkmd.core.money import Money
+from gkmd.core.secret import SecretBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,21 @@ class SenderRule:
 
 
 @dataclass(frozen=True, slots=True)
+class SuppliedSa:
+    """A data SA that the sender brings along: gkmd delivers it and does not replace it.
+
+    ``key`` is the cipher key with its salt, then the integrity key. It serves ``lifetime`` seconds from the
+    opening of the group; with a counter mode cipher one sender alone may use it (RFC 6054).
+    """
+
+    spi: int
+    key: SecretBytes
+    lifetime: float
+
+
+@dataclass(frozen=True, slots=True)
 class GroupPolicy:
-    """What the operator (later: a reservation) decides about a group; it does not change by itself.
+    """What the operator or a reservation decides about a group; it does not change by itself.
 
     The defaults are those of the configuration.
     """
@@ -61,6 +76,7 @@ class GroupPolicy:
     starts: float | None = None
     ends: float | None = None
     most_sender_ids: int = 8  # Sender-IDs that one registration gets at most (RFC 9838 2.5.1)
+    supplied: SuppliedSa | None = None
 
     @property
     def shared_sa(self) -> bool:
@@ -79,6 +95,16 @@ class Refusal(enum.Enum):
     SENDER_IDS_EXHAUSTED = "sender-ids-exhausted"
     TOO_OFTEN = "too-often"  # a sender that registers again and again: each time costs all members a rekey
     ADDRESS_TAKEN = "address-taken"  # another sender sends from it: its SA is told by its address alone
+    # Of reserved transmissions
+    NOT_ON_LIST = "not-on-list"
+    PAYMENT_REQUIRED = "payment-required"  # nothing to pay from, or less than the price
+    PRICE_TOO_HIGH = "price-too-high"  # above what the receiver agreed to pay
+    VOUCHER_INVALID = "voucher-invalid"
+    WRONG_PASSWORD = "wrong-password"
+    LOCKED_OUT = "locked-out"  # too many wrong passwords
+    BUSY = "busy"  # as many passwords are being checked as may be
+    REVOKED = "revoked"
+    CANCELLED = "cancelled"
 
 
 class Refused(Exception):
@@ -97,6 +123,9 @@ class Verdict:
     receives: bool = False
     sends: bool = False
     detail: str = ""
+    come_back: float | None = None  # with a refusal: the instant from which on it may be different
+    price: Money | None = None  # with a refusal: what it would cost; else what is charged by ``admitted``
+    entitlement: object = None  # the doorkeeper's own note to its ``admitted``
 
 
 def gone_at(sa: DataSa | RekeySa) -> float:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from gkmd.core.change import Change, DropGroup, DropMember, PutGroup, PutIkeSa, PutMember
+from gkmd.core.change import Change, Drop, DropGroup, DropMember, Put, PutGroup, PutIkeSa, PutMember
 from gkmd.core.effect import Persist
 
 Row: TypeAlias = tuple[object, ...]
@@ -29,6 +29,10 @@ def row_of(change: Change) -> Row:
         return ("member", change.group, change.identity)
     if isinstance(change, DropGroup):
         return ("group", change.name)
+    if isinstance(change, Put):
+        return (change.fact.KIND, change.fact.key)
+    if isinstance(change, Drop):
+        return (change.kind, change.key)
     return ("ike-sa", change.spi_r)
 
 

@@ -1,0 +1,1 @@
+"""The interface of the platform: requests, results and operations, one definition for all that speak it."""

@@ -1,0 +1,74 @@
+"""The seam between the groups and the platform that decides who is admitted to a reserved transmission.
+
+``Directory`` asks its doorkeeper about groups that stem from reservations; groups of the configuration file
+are decided by their own patterns. ``gkmd.group.platform.platform.Platform`` is the one implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gkmd.core.change import Change
+from gkmd.core.effect import Ask, AskPassword
+from gkmd.core.identity import Identity
+from gkmd.core.secret import SecretBytes
+from gkmd.group.model import GroupPolicy, Refusal, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordCheck:
+    """What an AskPassword comes to: compare with ``verifier``, or do not even try because of ``refusal``.
+
+    ``verifier`` is an argon2id string; for a name that does not exist that of nobody's password, so that the
+    answer takes as long.
+    """
+
+    verifier: str
+    known: bool
+    refusal: Refusal | None = None
+    come_back: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordVerdict:
+    """The shell's answer to an AskPassword. ``refusal`` None: it is the password."""
+
+    refusal: Refusal | None
+    come_back: float | None = None
+
+
+class Doorkeeper(Protocol):
+    """All methods are pure and quick; changes are journalled in the same transaction as the member."""
+
+    def knows(self, group: str) -> bool:
+        """Whether a group stems from a reservation."""
+
+    def secret_of(self, identity: Identity) -> SecretBytes | None:
+        """The pre-shared key of a live ticket with this KEY_ID, None when there is none."""
+
+    def withdrawn(self, identity: Identity) -> str:
+        """Why this ticket must not be used any more; "" when it may be."""
+
+    def password_of(self, ask: AskPassword, now: float) -> PasswordCheck: ...
+
+    def password_tried(self, ask: AskPassword, verdict: PasswordVerdict, now: float) -> tuple[Change, ...]:
+        """A password was right or wrong: lock-out, statistics, audit."""
+
+    def decide(self, ask: Ask, policy: GroupPolicy, now: float) -> Verdict:
+        """Who may receive or send, and what it costs. Changes nothing. The group's own state (not yet open,
+        closed, full) is looked at by the group itself, after this.
+        """
+
+    def admitted(self, ask: Ask, verdict: Verdict, policy: GroupPolicy, now: float) -> tuple[Change, ...]:
+        """The group has taken the member in this very turn: charge, count, audit; once per receiver."""
+
+    def refused(self, ask: Ask, verdict: Verdict, now: float) -> tuple[Change, ...]:
+        """Count and audit a refusal, bounded: a stranger must not fill the journal."""
+
+    def undone(self, ask: Ask, policy: GroupPolicy, now: float) -> tuple[Change, ...]:
+        """A fault of ours after ``admitted`` in the same turn: what was charged by it is given back."""
+
+    def gone(self, group: str, identities: Iterable[Identity], now: float) -> tuple[Change, ...]:
+        """These are no longer members, for whatever reason."""

@@ -1,0 +1,1 @@
+"""The platform between senders and receivers: accounts, reservations, admission, money, audit. Pure."""

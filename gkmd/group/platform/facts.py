@@ -1,0 +1,117 @@
+"""The platform's facts in memory: what the journal holds, with indexes, and what it has not been told yet.
+
+Every part of the platform keeps its state here and nowhere else, so that a refused operation can be undone as
+a whole and a restarted server knows all that the last one knew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeVar, cast
+
+from gkmd.core.change import Change, Drop, Fact, Put
+
+F = TypeVar("F", bound=Fact)
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class Index:
+    """Facts of one kind by a value that several may share; facts whose value is None are left out."""
+
+    __slots__ = ("_found", "_value")
+
+    def __init__(self, value: Callable[[Any], Hashable | None]) -> None:
+        self._value: Final = value
+        self._found: dict[Hashable, dict[str, Any]] = {}
+
+    def find(self, value: Hashable) -> Mapping[str, Any]:
+        """By key, in the order in which they came. Not to be kept: it changes."""
+        return self._found.get(value, _NOTHING)
+
+    def replace(self, key: str, before: Any, after: Any) -> None:
+        """``before`` and ``after`` are the facts of this key; None for none."""
+        old = None if before is None else self._value(before)
+        new = None if after is None else self._value(after)
+        if old is not None and old != new:
+            found = self._found[old]
+            del found[key]
+            if not found:
+                del self._found[old]
+        if new is not None:
+            self._found.setdefault(new, {})[key] = after
+
+
+class Facts:
+    """``put`` and ``drop`` take effect at once; ``commit`` hands out the changes, ``rollback`` undoes them.
+
+    Archived kinds (ledger entries, audit lines) are written and not kept.
+    """
+
+    __slots__ = ("_archived", "_by_kind", "_indexes", "_pending", "_undo")
+
+    def __init__(self, facts: Iterable[Fact] = (), archived: Iterable[type[Any]] = ()) -> None:
+        self._by_kind: dict[str, dict[str, Any]] = {}
+        self._indexes: dict[str, list[Index]] = {}
+        self._pending: dict[tuple[str, str], Change] = {}
+        self._undo: list[tuple[str, str, Any]] = []
+        self._archived: Final = frozenset(kind.KIND for kind in archived)
+        for fact in facts:
+            self._by_kind.setdefault(fact.KIND, {})[fact.key] = fact
+
+    def index(self, kind: type[F], value: Callable[[F], Hashable | None]) -> Index:
+        """A new index over all facts of a kind; made once, by the part that needs it."""
+        index = Index(cast(Callable[[Any], Hashable | None], value))
+        for key, fact in self._by_kind.get(kind.KIND, _NOTHING).items():
+            index.replace(key, None, fact)
+        self._indexes.setdefault(kind.KIND, []).append(index)
+        return index
+
+    def get(self, kind: type[F], key: str) -> F | None:
+        return cast("F | None", self._by_kind.get(kind.KIND, _NOTHING).get(key))
+
+    def all(self, kind: type[F]) -> Iterator[F]:
+        """In no promised order. Not to be changed meanwhile."""
+        return iter(self._by_kind.get(kind.KIND, _NOTHING).values())
+
+    def count(self, kind: type[Any]) -> int:
+        return len(self._by_kind.get(kind.KIND, _NOTHING))
+
+    def put(self, fact: Fact) -> None:
+        kind, key = fact.KIND, fact.key
+        self._pending[kind, key] = Put(fact)
+        if kind not in self._archived:
+            self._set(kind, key, fact)
+
+    def drop(self, fact: Fact) -> None:
+        kind, key = fact.KIND, fact.key
+        self._pending[kind, key] = Drop(kind, key)
+        self._set(kind, key, None)
+
+    def _set(self, kind: str, key: str, fact: Any) -> None:
+        rows = self._by_kind.setdefault(kind, {})
+        before = rows.get(key)
+        self._undo.append((kind, key, before))
+        self._store(rows, kind, key, before, fact)
+
+    def _store(self, rows: dict[str, Any], kind: str, key: str, before: Any, after: Any) -> None:
+        if after is None:
+            rows.pop(key, None)
+        else:
+            rows[key] = after
+        for index in self._indexes.get(kind, ()):
+            index.replace(key, before, after)
+
+    def commit(self) -> tuple[Change, ...]:
+        """All that the journal has not been told; of a fact that changed twice the last."""
+        changes = tuple(self._pending.values())
+        self._pending.clear()
+        self._undo.clear()
+        return changes
+
+    def rollback(self) -> None:
+        """Everything is as it was at the last commit."""
+        for kind, key, before in reversed(self._undo):
+            rows = self._by_kind[kind]
+            self._store(rows, kind, key, rows.get(key), before)
+        self._pending.clear()
+        self._undo.clear()

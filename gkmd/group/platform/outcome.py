@@ -1,0 +1,81 @@
+"""What executing an operation of the API leads to: done, or first a password to be looked at elsewhere.
+
+    outcome = platform.execute(call, now)
+    while isinstance(outcome, Verify | Hash):
+        outcome = outcome.resume(what the shell found, now)
+
+``Done.left`` is carried out and journalled before the result is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from gkmd.core.identity import Identity
+from gkmd.core.secret import SecretBytes
+from gkmd.group.model import Left
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls. ``token``: of a session or of the API, "" for nobody. ``unix_user``: on the operator's own
+    socket, where no token is needed, the user id; None elsewhere. ``origin`` is the address for rate limits.
+    """
+
+    token: str = ""
+    unix_user: int | None = None
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``request`` is of the operation's own request type (``gkmd.api.operations``)."""
+
+    operation: str
+    request: Any
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """``result`` is of the operation's result type. ``disowned``: tickets and names whose IKE SAs end."""
+
+    result: Any
+    left: Left = field(default_factory=lambda: Left((), ()))
+    disowned: tuple[Identity, ...] = ()
+    tells: tuple[tuple[str, dict[str, object]], ...] = ()  # events for the log: name, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Compare a password with an argon2id string, then ``resume(right, now)``."""
+
+    verifier: str
+    password: SecretBytes
+    resume: Callable[[bool, float], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """Make an argon2id string of a password, then ``resume(string, now)``."""
+
+    password: SecretBytes
+    resume: Callable[[str, float], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read archived facts of ``kind`` with keys from ``after`` (exclusive) on, ``limit`` at most, then
+    ``resume(facts, now)``; ``descending`` reads from the newest.
+    """
+
+    kind: str
+    after: str
+    limit: int
+    resume: Callable[[tuple[Any, ...], float], Outcome]
+    descending: bool = False
+
+
+Outcome: TypeAlias = Done | Verify | Hash | Read
