@@ -12,32 +12,22 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
-from gkmd.core.change import (
-    Change,
-    DropGroup,
-    DropIkeSa,
-    DropMember,
-    GroupRecord,
-    IkeSaRecord,
-    Journalled,
-    MemberRecord,
-    PutGroup,
-    PutIkeSa,
-    PutMember,
-)
+from gkmd.core.change import Change, Fact, GroupRecord, IkeSaRecord, Journalled, MemberRecord
 from gkmd.core.errors import CryptoError, StoreError
 from gkmd.core.rng import Rng
 from gkmd.crypto.seal_at_rest import MasterKey
+from gkmd.group.platform.records import ARCHIVED, LOADED
 from gkmd.store import schema
 from gkmd.store.failures import store_error
 from gkmd.store.files import Lock, prepare
 from gkmd.store.records import encode, reader
-from gkmd.store.tables import STATEMENTS
+from gkmd.store.tables import ASCENDING, DESCENDING, STATEMENTS
+from gkmd.store.writes import Row, write_of
 
 MOST_PER_COMMIT: Final = 1024  # submissions
 _JOURNAL_ID_OCTETS: Final = 16
@@ -55,36 +45,17 @@ _PRAGMAS: Final = (
 )
 
 Done: TypeAlias = Callable[[StoreError | None], None]
-Row: TypeAlias = tuple[Any, ...]  # the columns of a primary key
-Write: TypeAlias = tuple[str, Row, bytes | None]  # table, key, encoded record or None to drop it
 
 _read_group: Final = reader(GroupRecord)
 _read_member: Final = reader(MemberRecord)
 _read_ike_sa: Final = reader(IkeSaRecord)
 
 
-def write_of(change: Change) -> Write:
-    """Where a change is written and what. The record is complete: a later write of the same key replaces
-    it.
-    """
-    match change:
-        case PutMember(record):
-            identity = record.identity
-            return "members", (record.group, int(identity.kind), identity.data), encode(record)
-        case PutIkeSa(sa_record):
-            return "ike_sas", (sa_record.spi_r,), encode(sa_record)
-        case PutGroup(group_record):
-            return "groups", (group_record.name,), encode(group_record)
-        case DropMember(group, identity):
-            return "members", (group, int(identity.kind), identity.data), None
-        case DropIkeSa(spi_r):
-            return "ike_sas", (spi_r,), None
-        case DropGroup(name):
-            return "groups", (name,), None
+_FACT_READERS: Final = {kind.KIND: reader(kind) for kind in (*LOADED, *ARCHIVED)}
 
 
 class Journal:
-    """Made by ``open``. ``submit`` and ``close`` may be called from any thread."""
+    """Made by ``open``. ``submit``, ``read`` and ``close`` may be called from any thread."""
 
     def __init__(
         self, path: Path, lock: Lock, connection: sa.Connection, master_key: MasterKey, journal_id: bytes
@@ -127,14 +98,35 @@ class Journal:
             raise
 
     def load(self) -> Journalled:
-        """Everything in the journal. StoreError when a row was damaged, altered or moved."""
+        """All that is kept in memory: of archived facts the last of each kind only. StoreError when a row was
+        damaged, altered or moved.
+        """
         try:
             with self._using, self._connection.begin():
                 return Journalled(
                     groups=tuple(_read_group(octets) for octets in self._rows("groups")),
                     members=tuple(_read_member(octets) for octets in self._rows("members")),
                     ike_sas=tuple(_read_ike_sa(octets) for octets in self._rows("ike_sas")),
+                    facts=self._facts(),
                 )
+        except sa.exc.SQLAlchemyError as error:
+            raise store_error(self._path, error) from None
+
+    def read(self, kind: str, after: str, limit: int, descending: bool = False) -> tuple[Fact, ...]:
+        """At most ``limit`` facts of a kind in the order of their keys, from ``after`` (exclusive) on; ""
+        begins at the end where reading starts. Waits for the disk and for a commit under way: not for an
+        event loop's thread. StoreError as ``load``.
+        """
+        statements = DESCENDING if descending else ASCENDING
+        query = statements.after if after else statements.first
+        values = (kind, after, limit) if after else (kind, limit)
+        try:
+            with self._using:
+                if self._closed:
+                    raise StoreError(f"journal {self._path} is closed")
+                with self._connection.begin():
+                    rows = self._connection.exec_driver_sql(query, values).all()
+            return tuple(self._fact(*row) for row in rows)
         except sa.exc.SQLAlchemyError as error:
             raise store_error(self._path, error) from None
 
@@ -156,7 +148,8 @@ class Journal:
         self._closed = True
         self._queue.put(None)
         self._writer.join()
-        self._connection.close()
+        with self._using:
+            self._connection.close()
         self._connection.engine.dispose()
         self._lock.release()
 
@@ -213,15 +206,30 @@ class Journal:
             self._connection.exec_driver_sql(STATEMENTS[table].drop, values)
 
     def _rows(self, table: str) -> list[bytes]:
-        opened = []
-        for *key, sealed in self._connection.exec_driver_sql(STATEMENTS[table].read):
-            try:
-                opened.append(self._master_key.open(sealed, _context(self._journal_id, table, tuple(key))))
-            except CryptoError:
-                raise StoreError(
-                    f"journal {self._path}: a row of {table} was damaged, altered or moved: {_OTHERWISE}"
-                ) from None
-        return opened
+        rows = self._connection.exec_driver_sql(STATEMENTS[table].read)
+        return [self._open(table, tuple(key), sealed) for *key, sealed in rows]
+
+    def _facts(self) -> tuple[Fact, ...]:
+        found: list[Fact] = []
+        for kept in LOADED:
+            rows = self._connection.exec_driver_sql(ASCENDING.all, (kept.KIND,))
+            found += [self._fact(*row) for row in rows]
+        for archived in ARCHIVED:
+            rows = self._connection.exec_driver_sql(DESCENDING.first, (archived.KIND, 1))
+            found += [self._fact(*row) for row in rows]
+        return tuple(found)
+
+    def _fact(self, kind: str, key: str, sealed: bytes) -> Fact:
+        read = _FACT_READERS[kind]
+        return cast(Fact, read(self._open("facts", (kind, key), sealed)))
+
+    def _open(self, table: str, key: Row, sealed: bytes) -> bytes:
+        try:
+            return self._master_key.open(sealed, _context(self._journal_id, table, key))
+        except CryptoError:
+            raise StoreError(
+                f"journal {self._path}: a row of {table} was damaged, altered or moved: {_OTHERWISE}"
+            ) from None
 
 
 def _context(journal_id: bytes, table: str, key: Row) -> bytes:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gkmd.core.change import (
     Change,
+    Drop,
     DropGroup,
     DropIkeSa,
     DropMember,
+    Fact,
     GroupRecord,
     IkeSaRecord,
     Journalled,
     MemberRecord,
+    Put,
     PutGroup,
     PutIkeSa,
     PutMember,
 )
 from gkmd.core.errors import StoreError
 from gkmd.core.identity import Identity
+from gkmd.group.platform.records import ARCHIVED, LOADED
 from gkmd.store.journal import Done
 
 
@@ -31,6 +33,9 @@ class MemoryJournal:
         self._groups: dict[str, GroupRecord] = {}
         self._members: dict[tuple[str, Identity], MemberRecord] = {}
         self._ike_sas: dict[bytes, IkeSaRecord] = {}
+        self._facts: dict[str, dict[str, Fact]] = {}
+        for fact in journalled.facts if journalled else ():
+            self._apply(Put(fact))
         for group in journalled.groups if journalled else ():
             self._apply(PutGroup(group))
         for member in journalled.members if journalled else ():
@@ -40,8 +45,26 @@ class MemoryJournal:
 
     def load(self) -> Journalled:
         return Journalled(
-            tuple(self._groups.values()), tuple(self._members.values()), tuple(self._ike_sas.values())
+            tuple(self._groups.values()),
+            tuple(self._members.values()),
+            tuple(self._ike_sas.values()),
+            tuple(fact for kind in LOADED for fact in self._in_order(kind.KIND))
+            + tuple(fact for kind in ARCHIVED for fact in self._in_order(kind.KIND)[-1:]),
         )
+
+    def read(self, kind: str, after: str, limit: int, descending: bool = False) -> tuple[Fact, ...]:
+        if self._closed or self.failing is not None:
+            raise self.failing or StoreError("the journal is closed")
+        found = self._in_order(kind)
+        if descending:
+            found = [fact for fact in reversed(found) if not after or fact.key < after]
+        elif after:
+            found = [fact for fact in found if fact.key > after]
+        return tuple(found[:limit])
+
+    def _in_order(self, kind: str) -> list[Fact]:
+        facts = self._facts.get(kind, {})
+        return [facts[key] for key in sorted(facts)]
 
     def submit(self, changes: tuple[Change, ...], done: Done) -> None:
         if self._closed or self.failing is not None:
@@ -54,7 +77,7 @@ class MemoryJournal:
     def close(self) -> None:
         self._closed = True
 
-    def _apply(self, change: Change) -> Any:
+    def _apply(self, change: Change) -> None:
         match change:
             case PutGroup(group):
                 self._groups[group.name] = group
@@ -62,6 +85,10 @@ class MemoryJournal:
                 self._members[member.group, member.identity] = member
             case PutIkeSa(ike_sa):
                 self._ike_sas[ike_sa.spi_r] = ike_sa
+            case Put(fact):
+                self._facts.setdefault(fact.KIND, {})[fact.key] = fact
+            case Drop(kind, key):
+                self._facts.get(kind, {}).pop(key, None)
             case DropGroup(name):
                 self._groups.pop(name, None)
             case DropMember(name, identity):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from gkmd.core.errors import StoreError
 
-REVISIONS: Final = ("v0001",)  # oldest first, as in migrations/versions
+REVISIONS: Final = ("v0001", "v0002")  # oldest first, as in migrations/versions
 APPLICATION_ID: Final = 0x676B6D64  # "gkmd", at octet 68 of the file
 
 

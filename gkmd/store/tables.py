@@ -40,6 +40,14 @@ ike_sas: Final = sa.Table(
     sa.Column("spi_r", sa.LargeBinary, primary_key=True),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
 )
+facts: Final = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,  # one tree in the order of the keys: archives are read along it
+)
 
 _DIALECT: Final = sqlite.dialect(paramstyle="qmark")
 
@@ -62,4 +70,30 @@ class Statements:
         return cls(*(str(statement.compile(dialect=_DIALECT)) for statement in (put, drop, sa.select(table))))
 
 
-STATEMENTS: Final = {table.name: Statements.of(table) for table in (meta, groups, members, ike_sas)}
+STATEMENTS: Final = {table.name: Statements.of(table) for table in (meta, groups, members, ike_sas, facts)}
+
+
+@dataclass(frozen=True, slots=True)
+class FactStatements:
+    """Reading facts of one kind. ``all`` takes the kind; ``first`` the kind and a number of rows; ``after``
+    the kind, a key and a number of rows.
+    """
+
+    all: str
+    first: str
+    after: str
+
+    @classmethod
+    def of(cls, descending: bool) -> FactStatements:
+        key = facts.c.key
+        everything = sa.select(facts).where(facts.c.kind == sa.bindparam("kind"))
+        everything = everything.order_by(key.desc() if descending else key)
+        beyond = key < sa.bindparam("after") if descending else key > sa.bindparam("after")
+        found = (everything, everything, everything.where(beyond))
+        # SQLAlchemy would give LIMIT an OFFSET with a parameter of its own.
+        whole, first, after = (str(statement.compile(dialect=_DIALECT)) for statement in found)
+        return cls(whole, f"{first} LIMIT ?", f"{after} LIMIT ?")
+
+
+ASCENDING: Final = FactStatements.of(descending=False)
+DESCENDING: Final = FactStatements.of(descending=True)
