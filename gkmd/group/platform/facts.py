@@ -44,10 +44,10 @@ class Index:
 class Facts:
     """``put`` and ``drop`` take effect at once; ``commit`` hands out the changes, ``rollback`` undoes them.
 
-    Archived kinds (ledger entries, audit lines) are written and not kept.
+    Archived kinds (ledger entries, audit lines) are written and not kept, but for the newest of each.
     """
 
-    __slots__ = ("_archived", "_by_kind", "_indexes", "_pending", "_undo")
+    __slots__ = ("_archived", "_by_kind", "_committed", "_indexes", "_newest", "_pending", "_undo")
 
     def __init__(self, facts: Iterable[Fact] = (), archived: Iterable[type[Any]] = ()) -> None:
         self._by_kind: dict[str, dict[str, Any]] = {}
@@ -55,6 +55,8 @@ class Facts:
         self._pending: dict[tuple[str, str], Change] = {}
         self._undo: list[tuple[str, str, Any]] = []
         self._archived: Final = frozenset(kind.KIND for kind in archived)
+        self._newest: dict[str, Any] = {}
+        self._committed: dict[str, Any] = {}
         for fact in facts:
             self._by_kind.setdefault(fact.KIND, {})[fact.key] = fact
 
@@ -76,10 +78,20 @@ class Facts:
     def count(self, kind: type[Any]) -> int:
         return len(self._by_kind.get(kind.KIND, _NOTHING))
 
+    def resume(self, newest: Fact) -> None:
+        """The newest fact of an archived kind, as it was read at start."""
+        self._newest[newest.KIND] = self._committed[newest.KIND] = newest
+
+    def newest(self, kind: type[F]) -> F | None:
+        """The fact of an archived kind that was put last, those that were rolled back not counted."""
+        return cast("F | None", self._newest.get(kind.KIND))
+
     def put(self, fact: Fact) -> None:
         kind, key = fact.KIND, fact.key
         self._pending[kind, key] = Put(fact)
-        if kind not in self._archived:
+        if kind in self._archived:
+            self._newest[kind] = fact
+        else:
             self._set(kind, key, fact)
 
     def drop(self, fact: Fact) -> None:
@@ -106,6 +118,7 @@ class Facts:
         changes = tuple(self._pending.values())
         self._pending.clear()
         self._undo.clear()
+        self._committed = dict(self._newest)
         return changes
 
     def rollback(self) -> None:
@@ -115,3 +128,4 @@ class Facts:
             self._store(rows, kind, key, rows.get(key), before)
         self._pending.clear()
         self._undo.clear()
+        self._newest = dict(self._committed)

@@ -248,6 +248,34 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """What an admission cost, and where it was taken from: a refund gives back exactly this.
+
+    ``number`` counts from 1; another one follows only when the last was refunded.
+    """
+
+    KIND: ClassVar[str] = "charge"
+
+    reservation: str
+    party: str  # account
+    number: int
+    at: float
+    currency: str
+    balance: int  # minor units that were taken from the balance,
+    invoice: int  # and that were put on the invoice
+    fee: int  # part of both that is the platform's
+    refunded: float | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.reservation}{SEPARATOR}{self.party}{SEPARATOR}{self.number:04d}"
+
+    @property
+    def amount(self) -> int:
+        return self.balance + self.invoice
+
+
+@dataclass(frozen=True, slots=True)
 class Posting:
     """``account`` of the ledger, ``amount`` minor units: positive debits, negative credits it."""
 
@@ -263,7 +291,7 @@ class Entry:
 
     number: int
     at: float
-    kind: str  # "charge", "refund", "deposit", "voucher", "invoice", "settlement", "payout"
+    kind: str  # "charge", "refund", "deposit", "payment", "return", "voucher", "settlement", "payout"
     reference: str  # unique: the same business twice is one entry
     reservation: str
     currency: str
@@ -289,6 +317,44 @@ class Balance:
     @property
     def key(self) -> str:
         return self.account + SEPARATOR + self.currency
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An entry that somebody outside may ask for again: what it said, so that the repetition is known."""
+
+    KIND: ClassVar[str] = "reference"
+
+    reference: str  # of the entry
+    entry: int
+    currency: str
+    amount: int  # sum of its debits
+
+    @property
+    def key(self) -> str:
+        return self.reference
+
+
+@dataclass(frozen=True, slots=True)
+class RecentMovement:
+    """One of the last movements of an account's money, for its holder to see; an older one's ``slot`` is
+    used again.
+    """
+
+    KIND: ClassVar[str] = "movement"
+
+    account: str
+    slot: int
+    entry: int
+    at: float
+    kind: str  # of the entry
+    currency: str
+    amount: int  # positive: the account has more, or owes less
+    memo: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.account}{SEPARATOR}{self.slot:03d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +428,10 @@ LOADED = (
     VoucherBatch,
     Voucher,
     Admission,
+    Charge,
     Balance,
+    Reference,
+    RecentMovement,
     Payment,
     Tally,
 )
