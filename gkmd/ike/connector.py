@@ -64,6 +64,11 @@ class Connector:
         """An attempt is under way."""
         return self._attempt is not None
 
+    @property
+    def spi_i(self) -> bytes:
+        """Our SPI of the attempt, empty when there is none."""
+        return b"" if self._attempt is None else self._attempt.spi_i
+
     def begin(self, turn: Turn, enrolment: Enrolment, registration: Sequence[Payload], now: float) -> None:
         """Ask the next server. ``registration`` is the group part of GSA_AUTH."""
         server = self._servers[self._server]

@@ -49,7 +49,10 @@ _REKEY_SPI_OCTETS: Final = 16
 
 
 class MemberEndpoint:
-    """``servers`` are tried in this order; ``joins`` are the groups. Raises LocalError without a server."""
+    """``servers`` are tried in this order; ``joins`` are the groups. Raises LocalError without a server.
+
+    ``reqids`` counts the process's XFRM reqids, where several endpoints share one kernel.
+    """
 
     def __init__(
         self,
@@ -60,13 +63,14 @@ class MemberEndpoint:
         rng: Rng,
         settings: MemberSettings | None = None,
         group_settings: GroupSettings | None = None,
+        reqids: Callable[[], int] | None = None,
     ) -> None:
         if not servers:
             raise LocalError("a member needs a key server")
         self._rng: Final = rng
         self._settings: Final = settings or MemberSettings()
         self._group_settings: Final = group_settings or GroupSettings()
-        self._reqids: Final[Callable[[], int]] = itertools.count(1).__next__
+        self._reqids: Final[Callable[[], int]] = reqids or itertools.count(1).__next__
         self._joins: Final = {join.name: join for join in joins}
         self._enrolments = {name: self._enrol(join) for name, join in self._joins.items()}
         authenticator = Authenticator(credentials)
@@ -96,6 +100,14 @@ class MemberEndpoint:
     def groups(self) -> dict[str, GroupMember]:
         """The groups by name, for the control socket."""
         return {name: enrolment.member for name, enrolment in self._enrolments.items()}
+
+    @property
+    def spis(self) -> tuple[bytes, ...]:
+        """By what a datagram for this endpoint is known: our SPIs (8 octets) and those of Rekey SAs (16)."""
+        own = [self._connector.spi_i]
+        own += [sa.spi_i for sa in (self._sa, self._last) if sa is not None]
+        rekeys = [spi for enrolment in self._enrolments.values() for spi in enrolment.member.rekey_spis]
+        return (*filter(None, own), *rekeys)
 
     # --- verbs ------------------------------------------------------------------------------------
 
@@ -264,6 +276,12 @@ class MemberEndpoint:
     def _registered(
         self, turn: Turn, sa: IkeSa, enrolment: Enrolment, payloads: list[Payload], now: float
     ) -> None:
+        if enrolment.member.state is State.LEFT:
+            # We left while the server was admitting us, and it has not been told yet.
+            told = self._stop_by is not None or any(one.enrolment is enrolment for one in self._errands)
+            if not told and first(payloads, PayloadType.GSA) is not None:
+                self._errands.append(farewell(enrolment, NotifyType.REGISTRATION_FAILED))
+            return
         if enrolment.take(turn, sa, payloads, now) is Outcome.DECLINED:
             self._errands.append(farewell(enrolment, NotifyType.NO_PROPOSAL_CHOSEN))
 
@@ -379,8 +397,7 @@ class MemberEndpoint:
         if fatal:
             self._sa_gone(turn, f"given up by the server: {fatal}", now, lost=True)
         elif errand is not None and errand.registers and errand.enrolment is not None:
-            if errand.enrolment.member.state is not State.LEFT:
-                self._registered(turn, sa, errand.enrolment, payloads, now)
+            self._registered(turn, sa, errand.enrolment, payloads, now)
         elif sa.state is SaState.CLOSING and not self._errands:
             self._finish_stop(turn, "IKE SA deleted")
 

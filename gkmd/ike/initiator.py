@@ -113,6 +113,11 @@ class Attempt:
         self.next_at = now + backoff.wait(1)
 
     @property
+    def spi_i(self) -> bytes:
+        """Our SPI."""
+        return self._spi_i
+
+    @property
     def datagrams(self) -> list[bytes]:
         """The requests that wait for an answer."""
         return [candidate.datagram for candidate in self._candidates] or [self._request]
