@@ -1,4 +1,5 @@
-"""What a durable registration costs: one PutMember and one PutIkeSa, 64 registrations in flight at once.
+"""What a durable registration costs: one PutMember and one PutIkeSa, 64 registrations in flight at once; and
+one to a reserved transmission that is paid, with six facts more: ``us_per_admission``, ``cpu_us_admission``.
 
 ``us_per_registration`` is wall time, ``cpu_us`` the processor time of the whole process; the registrations of
 one wave are submitted singly and the journal commits them together. ``single_us`` is one registration alone,
@@ -12,15 +13,17 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from gkmd.core.address import Path as UdpPath
-from gkmd.core.change import Change, IkeSaRecord, MemberRecord, PutIkeSa, PutMember
+from gkmd.core.change import Change, IkeSaRecord, MemberRecord, Put, PutIkeSa, PutMember
 from gkmd.core.errors import StoreError
 from gkmd.core.identity import Identity, IdentityKind
 from gkmd.core.rng import system_rng
 from gkmd.core.secret import SecretBytes
 from gkmd.crypto.seal_at_rest import MasterKey
+from gkmd.group.platform.records import Admission, AuditLine, Balance, Entry, Party, Posting
 from gkmd.store.journal import Journal
 
 WAVE = 64
@@ -52,6 +55,38 @@ def registration(number: int) -> tuple[Change, ...]:
     return PutMember(member), PutIkeSa(ike_sa)
 
 
+def admission(number: int) -> tuple[Change, ...]:
+    """A registration to a reservation, and what is charged for it."""
+    reservation, party, payer = "opera-abcdef", f"p-{number:020d}", f"balance:a-{number:020d}"
+    earned = f"earned:{reservation}"
+    postings = (Posting(payer, 250), Posting(earned, -240), Posting(f"fees:{reservation}", -10))
+    return (
+        *registration(number),
+        Put(Party(party, reservation, f"receiver-{number}@example", 1.0)),
+        Put(Admission(reservation, party, 1.0, "price", 250, "EUR", None, None)),
+        Put(Entry(number, 1.0, "charge", f"{reservation}/{party}", reservation, "EUR", postings, "")),
+        Put(Balance(payer, "EUR", -250, 1)),
+        Put(Balance(earned, "EUR", -240 * number, number)),
+        Put(AuditLine(number, 1.0, "gkmd", "admitted", reservation, {"party": party}, "0" * 64, "1" * 64)),
+    )
+
+
+def waves(
+    journal: Journal, made: Callable[[int], tuple[Change, ...]], count: int
+) -> tuple[list[float], list[float]]:
+    """Seconds on the wall and of the processor, of one of a wave."""
+    wall, cpu = [], []
+    for wave_number in range(count):
+        changes = [made(wave_number * WAVE + number) for number in range(WAVE)]
+        wave, began, began_cpu = _Wave(WAVE), time.perf_counter(), time.process_time()
+        for change in changes:
+            journal.submit(change, wave.done)
+        wave.wait()
+        wall.append((time.perf_counter() - began) / WAVE)
+        cpu.append((time.process_time() - began_cpu) / WAVE)
+    return wall, cpu
+
+
 class _Wave:
     """Counts the answers of a wave down."""
 
@@ -80,15 +115,8 @@ def run() -> dict[str, float]:
         path = Path(folder, "state.db")
         journal = Journal.open(path, key, rng)
         try:
-            wall, cpu, single = [], [], []
-            for wave_number in range(WAVES):
-                changes = [registration(wave_number * WAVE + number) for number in range(WAVE)]
-                wave, began, began_cpu = _Wave(WAVE), time.perf_counter(), time.process_time()
-                for change in changes:
-                    journal.submit(change, wave.done)
-                wave.wait()
-                wall.append((time.perf_counter() - began) / WAVE)
-                cpu.append((time.process_time() - began_cpu) / WAVE)
+            wall, cpu = waves(journal, registration, WAVES)
+            single = []
             for number in range(100):
                 wave, began = _Wave(1), time.perf_counter()
                 journal.submit(registration(number), wave.done)
@@ -102,9 +130,14 @@ def run() -> dict[str, float]:
         loaded = len(journal.load().members)
         load = (time.perf_counter() - opened) / loaded
         journal.close()
+        charged = Journal.open(Path(folder, "charged.db"), key, rng)
+        paid, paid_cpu = waves(charged, admission, WAVES // 3)
+        charged.close()
     return {
         "us_per_registration": round(statistics.median(wall) * 1e6, 1),
         "cpu_us": round(statistics.median(cpu) * 1e6, 1),
+        "us_per_admission": round(statistics.median(paid) * 1e6, 1),
+        "cpu_us_admission": round(statistics.median(paid_cpu) * 1e6, 1),
         "single_us": round(statistics.median(single) * 1e6, 1),
         "open_ms": round((opened - began) * 1e3, 1),
         "load_us": round(load * 1e6, 1),

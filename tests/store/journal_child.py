@@ -1,9 +1,9 @@
 """A process that writes registrations without end and says which are on the disk; it is killed or runs out of
 room.
 
-``journal_child.py PATH stream``: number N is a member N and an IKE SA N in one transaction, and group epoch
-N. ``journal_child.py PATH limit OCTETS``: the same under a limit on the size of files, until a write fails;
-then the limit goes and one more is written.
+``journal_child.py PATH stream``: number N is a member N and an IKE SA N in one transaction, group epoch N,
+and the admission N with what was charged for it. ``journal_child.py PATH limit OCTETS``: the same under a
+limit on the size of files, until a write fails; then the limit goes and one more is written.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from store_records import GROUP, IKE_SA, member, open_journal, write
+from store_records import GROUP, IKE_SA, charge, member, open_journal, write
 
-from gkmd.core.change import Change, PutGroup, PutIkeSa, PutMember
+from gkmd.core.change import Change, Put, PutGroup, PutIkeSa, PutMember
 from gkmd.core.errors import StoreError
 
 
 def registration(number: int) -> tuple[Change, ...]:
     ike_sa = replace(IKE_SA, spi_r=number.to_bytes(8, "big"))
-    return PutMember(member(number)), PutIkeSa(ike_sa), PutGroup(replace(GROUP, epoch=number))
+    group = replace(GROUP, epoch=number)
+    return PutMember(member(number)), PutIkeSa(ike_sa), PutGroup(group), *map(Put, charge(number))
 
 
 def stream(path: Path) -> None:

@@ -12,6 +12,7 @@ from gkmd.core.address import Path as UdpPath
 from gkmd.core.change import (
     Change,
     DataSa,
+    Fact,
     GroupRecord,
     IkeSaRecord,
     Journalled,
@@ -25,6 +26,19 @@ from gkmd.core.identity import Identity
 from gkmd.core.rng import SeededRng, system_rng
 from gkmd.core.secret import SecretBytes
 from gkmd.crypto.seal_at_rest import MasterKey
+from gkmd.group.platform.records import (
+    Account,
+    Admission,
+    AuditLine,
+    Balance,
+    Entry,
+    ListedName,
+    Passkey,
+    Posting,
+    Reservation,
+    SenderHost,
+    Tally,
+)
 from gkmd.store.journal import Done, Journal
 
 RX = Identity.parse("fqdn:rx.example")
@@ -83,8 +97,75 @@ IKE_SA = IkeSaRecord(
 )
 
 
+ACCOUNT = Account(
+    id="a-2345",
+    login="zoë@example",
+    name="Zoë",
+    roles=("receiver", "sender"),
+    classes=("gold",),
+    confirmed=True,
+    disabled=False,
+    password=SecretBytes(b"$argon2id$v=19$m=19456,t=2,p=1$salt$digest"),
+    totp=secret(20),
+    totp_step=7,
+    passkeys=(Passkey(_rng(16), _rng(77), 3, "key on the ring", 1.5),),
+    credit_limit=500,
+    credit_currency="EUR",
+    created=1.0,
+)
+RESERVATION = Reservation(
+    id="opera-abcdef",
+    owner=ACCOUNT.id,
+    title="Opera",
+    description="",
+    starts=100.0,
+    ends=200.5,
+    time_zone="Europe/Vienna",
+    lead=60.0,
+    address=ip_address("ff3e::8000:1"),
+    from_pool=True,
+    protocol=17,
+    port=5004,
+    sources=(ip_address("2001:db8::1"),),
+    senders=(SenderHost("stage", "fqdn:tx.example", ip_address("2001:db8::1")), SenderHost("spare")),
+    security={"cipher": "aes-gcm-16-256", "tek_lifetime": 3600},
+    supplied_spi=0x1000,
+    supplied_key=secret(36),
+    supplied_lifetime=600.0,
+    capacity=0,
+    visibility="public",
+    admission={"any": [{"names": True}, {"price": {"amount": 250, "currency": "EUR"}}]},
+    fee_points=100,
+    fee_fixed=5,
+    created=1.0,
+    cancelled=None,
+    version=1,
+)
+TALLY = Tally(RESERVATION.id, 2, 3, {"wrong-password": 1}, ((60, 1), (120, 2)), 4)
+
+
+def listed(number: int, verifier: str = "") -> ListedName:
+    return ListedName(RESERVATION.id, f"name{number:06d}@example", verifier)
+
+
+def entry(number: int) -> Entry:
+    postings = (Posting("balance:a-2345", 250), Posting(f"earned:{RESERVATION.id}", -250))
+    return Entry(number, float(number), "charge", f"charge:{number}", RESERVATION.id, "EUR", postings, "")
+
+
+def charge(number: int) -> tuple[Fact, ...]:
+    """What one paid admission adds: the admission, its entry, the balance after it, a line of the audit."""
+    return (
+        Admission(RESERVATION.id, f"p-{number:06d}", float(number), "price", 250, "EUR", None, None),
+        entry(number),
+        Balance("balance:a-2345", "EUR", -250 * (number + 1), number + 1),
+        AuditLine(number, float(number), "gkmd", "admitted", RESERVATION.id, {"n": [number]}, "ab", "cd"),
+    )
+
+
 class AnyJournal(Protocol):
     def load(self) -> Journalled: ...
+    def read(self, kind: str, after: str, limit: int, descending: bool = False) -> tuple[Fact, ...]: ...
     def submit(self, changes: tuple[Change, ...], done: Done) -> None: ...
     def close(self) -> None: ...
 
@@ -116,7 +197,8 @@ def member(number: int) -> MemberRecord:
 
 
 def as_sets(journalled: Journalled) -> tuple[set[object], ...]:
-    return set(journalled.groups), set(journalled.members), set(journalled.ike_sas)
+    facts = {(fact.KIND, fact.key, repr(fact)) for fact in journalled.facts}
+    return set(journalled.groups), set(journalled.members), set(journalled.ike_sas), facts
 
 
 def pragma(journal: Journal, text: str) -> object:

@@ -9,14 +9,33 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_records import GROUP, IKE_SA, MEMBER, RX, AnyJournal, as_sets, member, open_journal, secret, write
+from store_records import (
+    ACCOUNT,
+    GROUP,
+    IKE_SA,
+    MEMBER,
+    RESERVATION,
+    RX,
+    TALLY,
+    AnyJournal,
+    as_sets,
+    charge,
+    entry,
+    listed,
+    member,
+    open_journal,
+    secret,
+    write,
+)
 
 from gkmd.core.change import (
     Change,
+    Drop,
     DropGroup,
     DropIkeSa,
     DropMember,
     Journalled,
+    Put,
     PutGroup,
     PutIkeSa,
     PutMember,
@@ -116,6 +135,61 @@ def test_closed_journal_says_so(journal: AnyJournal) -> None:
         write(journal, PutMember(MEMBER))
 
 
+def test_facts_come_back_whole(kind: OnDisk | InMemory) -> None:
+    facts = (ACCOUNT, RESERVATION, listed(1, "$argon2id$"), TALLY)
+    journal = kind.start()
+    write(journal, *(Put(fact) for fact in facts), PutMember(MEMBER))
+    journal = kind.restart(journal)
+    held = journal.load()
+    assert held == Journalled(members=(MEMBER,), facts=facts)
+    account, reservation, *_ = held.facts
+    assert account.totp.reveal() == ACCOUNT.totp.reveal()  # type: ignore[attr-defined,union-attr]
+    assert type(reservation.senders[0].source) is type(RESERVATION.senders[0].source)  # type: ignore[attr-defined]
+    journal.close()
+
+
+def test_facts_are_replaced_and_dropped_by_kind_and_key(journal: AnyJournal) -> None:
+    write(journal, Put(listed(1)), Put(listed(2)), Put(TALLY), Put(RESERVATION))
+    write(journal, Put(listed(2, "new")), Drop("listed", listed(1).key), Drop("listed", "no/body"))
+    assert journal.load().facts == (RESERVATION, listed(2, "new"), TALLY)
+    write(journal, Drop("tally", RESERVATION.id), Put(listed(1)), Drop("listed", listed(1).key))
+    assert journal.load().facts == (RESERVATION, listed(2, "new"))
+
+
+def test_of_an_archive_the_last_is_loaded(kind: OnDisk | InMemory) -> None:
+    journal = kind.start()
+    for number in range(12):
+        write(journal, *(Put(fact) for fact in charge(number)))
+    journal = kind.restart(journal)
+    facts = journal.load().facts
+    assert [fact for fact in facts if fact.KIND in ("entry", "audit")] == [charge(11)[1], charge(11)[3]]
+    assert [fact.key for fact in facts if fact.KIND == "admission"] == [charge(n)[0].key for n in range(12)]
+    assert [fact for fact in facts if fact.KIND == "balance"] == [charge(11)[2]]
+    journal.close()
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 100])
+def test_an_archive_is_read_in_pages_both_ways(journal: AnyJournal, limit: int) -> None:
+    write(journal, *(Put(entry(number)) for number in (*range(9), 10**9)), Put(TALLY), Put(ACCOUNT))
+    expected = [entry(number) for number in (*range(9), 10**9)]
+    for descending in (False, True):
+        found, after = [], ""
+        while page := journal.read("entry", after, limit, descending):
+            assert len(page) <= limit
+            found += page
+            after = page[-1].key
+        assert found == (expected[::-1] if descending else expected)
+    assert journal.read("entry", entry(3).key, 2) == (entry(4), entry(5))
+    assert journal.read("entry", entry(3).key, 2, True) == (entry(2), entry(1))
+    assert journal.read("voucher", "", 5) == ()
+
+
+def test_reading_a_closed_journal(journal: AnyJournal) -> None:
+    journal.close()
+    with pytest.raises(StoreError, match="closed"):
+        journal.read("entry", "", 5)
+
+
 CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(lambda n, flag: PutMember(replace(member(n), sends=flag)), st.integers(0, 3), st.booleans()),
     st.builds(lambda n: DropMember("news", member(n).identity), st.integers(0, 3)),
@@ -123,6 +197,9 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.just(DropGroup("news")),
     st.builds(lambda n: PutIkeSa(replace(IKE_SA, spi_r=bytes([n]) * 8)), st.integers(0, 3)),
     st.builds(lambda n: DropIkeSa(bytes([n]) * 8), st.integers(0, 3)),
+    st.builds(lambda n, v: Put(listed(n, v)), st.integers(0, 3), st.sampled_from(("", "v"))),
+    st.builds(lambda n: Drop("listed", listed(n).key), st.integers(0, 3)),
+    st.builds(lambda n: Put(entry(n)), st.integers(0, 3)),
 )
 
 

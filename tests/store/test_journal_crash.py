@@ -12,10 +12,11 @@ from pathlib import Path
 
 import journal_child
 import pytest
-from store_records import GROUP, MEMBER, member, open_journal, pragma, write
+from store_records import GROUP, MEMBER, charge, entry, listed, member, open_journal, pragma, write
 
-from gkmd.core.change import Change, PutGroup, PutMember
+from gkmd.core.change import Change, Put, PutGroup, PutMember
 from gkmd.core.errors import StoreError
+from gkmd.group.platform.records import Admission, AuditLine, Balance, Entry
 from gkmd.store.journal import Journal
 
 CHILD = [sys.executable, journal_child.__file__]
@@ -40,6 +41,8 @@ def test_killed_in_the_middle_of_commits(tmp_path: Path, seconds: float) -> None
     acknowledged = [int(line) for line in lines if line.endswith(b"\n")]
     journal = open_journal(path)
     held = journal.load()
+    entries = journal.read("entry", "", 1_000_000)
+    audit = journal.read("audit", "", 1_000_000)
     journal.close()
     assert len(acknowledged) > 20
     assert acknowledged == list(range(len(acknowledged)))
@@ -50,6 +53,13 @@ def test_killed_in_the_middle_of_commits(tmp_path: Path, seconds: float) -> None
     assert sorted(int.from_bytes(ike_sa.spi_r, "big") for ike_sa in held.ike_sas) == numbers
     assert [group.epoch for group in held.groups] == numbers[-1:]
     assert all(record == member(int(record.joined)) for record in held.members)
+    # No admission without its entry, no entry without its admission, and the balance is their sum.
+    admissions = [fact for fact in held.facts if isinstance(fact, Admission)]
+    assert [int(admission.at) for admission in admissions] == numbers
+    assert [found.number for found in entries if isinstance(found, Entry)] == numbers
+    assert [line.number for line in audit if isinstance(line, AuditLine)] == numbers
+    (balance,) = (fact for fact in held.facts if isinstance(fact, Balance))
+    assert (balance.amount, balance.entries) == (-250 * len(numbers), len(numbers))
 
 
 def test_no_room_is_said_clearly_and_writing_goes_on_later(tmp_path: Path) -> None:
@@ -150,6 +160,32 @@ def test_submissions_are_answered_in_order_and_share_commits(tmp_path: Path) -> 
     assert answers == list(range(500))
     assert commits < 250
     assert journal.load().groups[0].epoch == 499
+    journal.close()
+
+
+def test_an_archive_is_read_while_writes_go_on(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "state.db")
+    write(journal, Put(entry(0)))
+    errors: list[StoreError | None] = []
+    for number in range(1, 400):
+        journal.submit((Put(entry(number)), *map(Put, charge(number)[:1])), errors.append)
+        if number % 20 == 0:
+            upwards = journal.read("entry", "", 1000)
+            downwards = journal.read("entry", "", 3, True)
+            seen = [int(found.key) for found in upwards]
+            assert seen == list(range(len(seen)))
+            assert len(seen) - 1 <= int(downwards[0].key) <= number
+    journal.close()
+    assert errors == [None] * 399
+
+
+def test_a_long_list_is_written_as_one(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "state.db")
+    write(journal, *(Put(listed(number, "v" * 97)) for number in range(20_000)))
+    journal.close()
+    journal = open_journal(tmp_path / "state.db")
+    facts = journal.load().facts
+    assert (len(facts), facts[0], facts[-1]) == (20_000, listed(0, "v" * 97), listed(19_999, "v" * 97))
     journal.close()
 
 

@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from store_records import GROUP, IKE_SA, MEMBER, member, open_journal, pragma, write
+from store_records import ACCOUNT, GROUP, IKE_SA, MEMBER, listed, member, open_journal, pragma, write
 
 import gkmd.store
-from gkmd.core.change import PutGroup, PutIkeSa, PutMember
+from gkmd.core.change import Put, PutGroup, PutIkeSa, PutMember
 from gkmd.core.errors import StoreError
 from gkmd.core.secret import SecretBytes
 from gkmd.store import records, schema
@@ -296,6 +296,52 @@ def test_known_revisions_are_those_of_the_scripts() -> None:
     config.set_main_option("script_location", str(Path(gkmd.store.__path__[0], "migrations")))
     scripts = ScriptDirectory.from_config(config).walk_revisions()
     assert tuple(script.revision for script in scripts)[::-1] == schema.REVISIONS
+
+
+FIRST_SCHEMA = (
+    "CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL)",
+    "CREATE TABLE groups (name TEXT NOT NULL PRIMARY KEY, sealed BLOB NOT NULL)",
+    "CREATE TABLE members (group_name TEXT NOT NULL, identity_kind INTEGER NOT NULL, identity BLOB NOT NULL,"
+    " sealed BLOB NOT NULL, PRIMARY KEY (group_name, identity_kind, identity))",
+    "CREATE TABLE ike_sas (spi_r BLOB NOT NULL PRIMARY KEY, sealed BLOB NOT NULL)",
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)",
+    "INSERT INTO alembic_version VALUES ('v0001')",
+)
+
+
+def test_a_journal_of_the_first_schema_goes_on(written: Path, tmp_path: Path) -> None:
+    """Sealed rows are bound to the journal's id, which moves with them: this is what gkmd 0.2 left behind."""
+    old = tmp_path / "old.db"
+    tables = ("meta", "groups", "members", "ike_sas")
+    edit(
+        old,
+        *FIRST_SCHEMA,
+        f"PRAGMA application_id = {schema.APPLICATION_ID}",
+        f"ATTACH '{written}' AS new",
+        *(f"INSERT INTO main.{table} SELECT * FROM new.{table}" for table in tables),
+    )
+    old.chmod(0o600)
+    journal = open_journal(old)
+    held = journal.load()
+    assert (held.groups, held.ike_sas, len(held.members), held.facts) == ((GROUP,), (IKE_SA,), 51, ())
+    write(journal, Put(ACCOUNT))
+    journal.close()
+    journal = open_journal(old)
+    assert journal.load().facts == (ACCOUNT,)
+    journal.close()
+
+
+def test_facts_cannot_be_swapped(path: Path) -> None:
+    journal = open_journal(path)
+    write(journal, Put(listed(1)), Put(listed(2, "$argon2id$")))
+    journal.close()
+    edit(path, f"UPDATE facts SET key = '{listed(3).key}' WHERE key = '{listed(1).key}'")
+    journal = open_journal(path)
+    with pytest.raises(StoreError, match="a row of facts was damaged, altered or moved"):
+        journal.load()
+    with pytest.raises(StoreError, match="a row of facts was damaged, altered or moved"):
+        journal.read("listed", "", 5)
+    journal.close()
 
 
 def test_fields_added_since_take_their_defaults_and_unknown_ones_are_left_out() -> None:
