@@ -113,6 +113,11 @@ class Facts:
         for index in self._indexes.get(kind, ()):
             index.replace(key, before, after)
 
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self._pending)
+
     def commit(self) -> tuple[Change, ...]:
         """All that the journal has not been told; of a fact that changed twice the last."""
         changes = tuple(self._pending.values())

@@ -1,10 +1,10 @@
-"""What executing an operation of the API leads to: done, or first a password to be looked at elsewhere.
+"""What executing an operation of the API leads to: done, failed, or first something to be looked at.
 
     outcome = platform.execute(call, now)
-    while isinstance(outcome, Verify | Hash):
+    while isinstance(outcome, Verify | Hash | Read):
         outcome = outcome.resume(what the shell found, now)
 
-``Done.left`` is carried out and journalled before the result is told.
+``left`` of Done and of Failed is carried out and journalled before the result or the problem is told.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from gkmd.api.problem import Problem
 from gkmd.core.identity import Identity
 from gkmd.core.secret import SecretBytes
 from gkmd.group.model import Left
@@ -49,6 +50,16 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """The operation was refused. What remains of it, such as its line of the audit log, is in ``left``."""
+
+    problem: Problem
+    left: Left = field(default_factory=lambda: Left((), ()))
+    disowned: tuple[Identity, ...] = ()
+    tells: tuple[tuple[str, dict[str, object]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Verify:
     """Compare a password with an argon2id string, then ``resume(right, now)``."""
 
@@ -78,4 +89,4 @@ class Read:
     descending: bool = False
 
 
-Outcome: TypeAlias = Done | Verify | Hash | Read
+Outcome: TypeAlias = Done | Failed | Verify | Hash | Read

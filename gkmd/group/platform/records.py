@@ -88,6 +88,19 @@ class ApiToken:
 
 
 @dataclass(frozen=True, slots=True)
+class OnceWord:
+    """A word by which a caller makes sure that a request is carried out once: what came of it."""
+
+    KIND: ClassVar[str] = "once"
+
+    key: str  # hex: digest of who asked, operation and word
+    actor: str
+    request: str  # hex: digest of the request
+    subject: str  # id of what was made
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class SenderHost:
     """A host that may send: its identity (``core.identity`` text) or, when empty, a ticket of this label."""
 
@@ -421,6 +434,7 @@ LOADED = (
     Account,
     Session,
     ApiToken,
+    OnceWord,
     Reservation,
     ListedName,
     Party,

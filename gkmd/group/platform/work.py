@@ -36,7 +36,8 @@ class Work:
     """Handlers change the facts, and collect here what the groups and the network have to do about it.
 
     A handler checks before it changes; when it raises ``Problem`` the facts are rolled back, but what a group
-    has done is not. ``now`` is Unix seconds.
+    has done is not. What is to be remembered of a refusal is left with ``even_if_refused``. ``now`` is Unix
+    seconds.
     """
 
     who: Who
@@ -45,6 +46,7 @@ class Work:
     orders: list[RekeyOrder] = field(default_factory=list)
     disowned: list[Identity] = field(default_factory=list)
     tells: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    remains: list[Callable[[], None]] = field(default_factory=list)
 
     def left(self, left: Left) -> None:
         """What a group has returned."""
@@ -54,6 +56,12 @@ class Work:
     def disown(self, identity: Identity) -> None:
         """The IKE SAs of this ticket or name end, and it is told to delete the keys."""
         self.disowned.append(identity)
+
+    def even_if_refused(self, act: Callable[[], None]) -> None:
+        """``act`` is done after the facts were rolled back when the operation ends with a Problem; only then.
+        An audit line about the refusal, say.
+        """
+        self.remains.append(act)
 
     def tell(self, event: str, **fields: object) -> None:
         """One line of the log; no secrets, no names of people."""
