@@ -111,6 +111,7 @@ class Ask:
     sender_ids: int  # Sender-IDs asked for (RFC 9838 2.5.1)
     proof: Proof = Proof.CONFIGURED
     evidence: Evidence | None = None
+    grounds: str = ""  # with Proof.PASSWORD: ``PasswordVerdict.grounds``, as the IKE SA remembers them
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,21 +22,27 @@ class PasswordCheck:
     """What an AskPassword comes to: compare with ``verifier``, or do not even try because of ``refusal``.
 
     ``verifier`` is an argon2id string; for a name that does not exist that of nobody's password, so that the
-    answer takes as long.
+    answer takes as long. ``grounds``: whose password it is, a list's or an account's. A name alone does not
+    say: every sender makes lists with names and passwords of his choice, and the IKE SA may ask for groups
+    of others.
     """
 
     verifier: str
     known: bool
     refusal: Refusal | None = None
     come_back: float | None = None
+    grounds: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordVerdict:
-    """The shell's answer to an AskPassword. ``refusal`` None: it is the password."""
+    """The shell's answer to an AskPassword. ``refusal`` None: it is the password. ``grounds`` are those of
+    the check; the IKE SA keeps them, and every Ask over it has them.
+    """
 
     refusal: Refusal | None
     come_back: float | None = None
+    grounds: str = ""
 
 
 class Doorkeeper(Protocol):
