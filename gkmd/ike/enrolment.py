@@ -12,7 +12,7 @@ from typing import Final
 from gkmd.core.address import IpAddress, Path
 from gkmd.core.errors import PeerError
 from gkmd.core.rng import Rng
-from gkmd.ike.group_member import GroupMember
+from gkmd.ike.group_member import GroupMember, State
 from gkmd.ike.member_settings import MemberSettings
 from gkmd.ike.notices import error_of, name_of_notify
 from gkmd.ike.read_gikev2 import read_registration
@@ -60,6 +60,8 @@ class Enrolment:
     @property
     def due(self) -> float | None:
         """When to register, None: never. A time that has passed means now."""
+        if self.member.state is State.LEFT:
+            return None  # for good, unless a new membership is asked for
         wanted = self.member.registration_due
         times = [at for at in (wanted, self._again_at) if at is not None]
         return max(min(times), self._not_before) if times else None
