@@ -13,6 +13,14 @@ _COMMANDS: Final = {
     "server": ("gkmd.cli.daemons", "server", "Run the key server."),
     "member": ("gkmd.cli.daemons", "member", "Run a member: receiver, sender or both."),
     "ctl": ("gkmd.cli.ctl", "ctl", "Look at a running daemon, and tell it what to do."),
+    "portal": ("gkmd.cli.portal", "portal", "Run the portal: pages and the REST API."),
+    "reserve": ("gkmd.cli.reserve", "reserve", "Reserve transmissions; their lists, vouchers and receivers."),
+    "ticket": ("gkmd.cli.tickets", "ticket", "The catalogue, and tickets to receive."),
+    "user": ("gkmd.cli.users", "user", "Accounts of senders, receivers and operators."),
+    "statement": ("gkmd.cli.books", "statement", "What a reservation has earned."),
+    "ledger": ("gkmd.cli.books", "ledger", "The accounts and entries of the ledger."),
+    "audit": ("gkmd.cli.books", "audit", "Who did what; verify the chain of the log."),
+    "call": ("gkmd.cli.call", "call", "Any operation of the API, as JSON."),
     "init": ("gkmd.cli.init", "init", "Write a working configuration with keys and certificates."),
 }
 

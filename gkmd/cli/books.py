@@ -1,0 +1,170 @@
+"""``gkmd statement``, ``gkmd ledger`` and ``gkmd audit``: what was earned, what was booked, who did what."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any, Final
+
+import click
+import msgspec
+
+from gkmd.api.nouns import Amount
+from gkmd.api.results import Statement
+from gkmd.cli.desk import Desk, desk_command, minor, rows
+from gkmd.core.errors import LocalError
+from gkmd.core.money import Money
+
+_LINES: Final = ("at", "kind", "party", "name", "gross", "fee", "net")
+
+
+@desk_command()
+@click.argument("id")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+def statement(desk: Desk, id: str, as_csv: bool) -> None:
+    """The statement of the reservation ID: receivers, gross, fees, net."""
+    found = desk.call("statement", id=id)
+    if as_csv:
+        from gkmd.api.statement_csv import statement_csv
+
+        click.echo(statement_csv(msgspec.convert(found, Statement)), nl=False)
+        return
+    desk.show(found, _statement)
+
+
+def _statement(view: dict[str, Any]) -> str:
+    lines = [f"{view['title']} ({view['reservation']}): {view['receivers']} receivers"]
+    for one in view["totals"]:
+        currency = one["currency"]
+        lines.append(
+            f"{currency}: gross {minor(one['gross'], currency)}, fees {minor(one['fees'], currency)}, "
+            f"net {minor(one['net'], currency)} ({one['charges']} charges, {one['refunds']} refunds)"
+        )
+    if view["lines"]:
+        currency = view["totals"][0]["currency"] if len(view["totals"]) == 1 else ""
+        shown = [
+            one
+            | {"at": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one["at"]))}
+            | ({name: minor(one[name], currency) for name in ("gross", "fee", "net")} if currency else {})
+            for one in view["lines"]
+        ]
+        lines.append(rows(shown, _LINES, ""))
+    return "\n".join(lines)
+
+
+@click.group()
+def ledger() -> None:
+    """The ledger: accounts, entries, and whether it balances."""
+
+
+@desk_command(ledger)
+def accounts(desk: Desk) -> None:
+    """All accounts with their balances."""
+    found = desk.call("ledger")
+
+    def text(view: dict[str, Any]) -> str:
+        shown = [one | {"balance": minor(one["balance"], one["currency"])} for one in view["accounts"]]
+        verdict = "balanced" if view["balanced"] else "NOT BALANCED"
+        return rows(shown, ("account", "balance", "entries"), "no accounts") + f"\n{verdict}"
+
+    desk.show(found, text)
+    if not found["balanced"]:
+        raise LocalError("the ledger does not balance")
+
+
+@desk_command(ledger)
+@click.option("--account", default="", metavar="ACCOUNT", help="Only what touches this account.")
+def entries(desk: Desk, account: str) -> None:
+    """All entries, oldest first."""
+    found = desk.pages("ledger-entries", "entries", account=account)
+
+    def text(view: list[dict[str, Any]]) -> str:
+        shown = [
+            one
+            | {
+                "postings": " ".join(
+                    f"{name} {Money(one['currency'], value)}" for name, value in one["postings"]
+                )
+            }
+            for one in view
+        ]
+        return rows(shown, ("number", "kind", "reference", "postings", "memo", "at"), "no entries", ("at",))
+
+    desk.show(found, text)
+
+
+@desk_command(ledger)
+@click.argument("value", metavar="AMOUNT")
+@click.option("--count", type=int, default=10, show_default=True, metavar="NUMBER")
+def vouchers(desk: Desk, value: str, count: int) -> None:
+    """Make vouchers that are worth AMOUNT each on a balance. The codes are shown this once."""
+    try:
+        money = Money.parse(value)
+    except ValueError as error:
+        raise LocalError(str(error)) from None
+    worth = msgspec.to_builtins(Amount(money.amount, money.currency))
+    desk.show(
+        desk.call("value-voucher-create", amount=worth, count=count), lambda view: "\n".join(view["codes"])
+    )
+
+
+@click.group()
+def audit() -> None:
+    """The audit log: who reserved, changed, admitted, refused, paid, evicted."""
+
+
+@desk_command(audit, "log")
+@click.option("--subject", default="", metavar="ID", help="Only about this.")
+@click.option("--actor", default="", metavar="ID", help="Only by this one.")
+@click.option("-n", "--lines", type=int, default=50, show_default=True, metavar="NUMBER")
+def log(desk: Desk, subject: str, actor: str, lines: int) -> None:
+    """The last lines of the log."""
+    found: list[dict[str, Any]] = []
+    after = ""
+    while len(found) < lines:
+        page = desk.call(
+            "audit",
+            subject=subject,
+            actor=actor,
+            newest=True,
+            after=after,
+            limit=min(500, lines - len(found)),
+        )
+        found += page["lines"]
+        after = page["after"]
+        if not after:
+            break
+    found.reverse()
+
+    def text(view: list[dict[str, Any]]) -> str:
+        shown = [
+            one
+            | {
+                "time": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one["at"])),
+                "actor": one["actor_name"] or one["actor"],
+                "subject": one["subject_name"] or one["subject"],
+                "detail": json.dumps(one["detail"]) if one["detail"] else "",
+            }
+            for one in view
+        ]
+        return rows(shown, ("number", "time", "actor", "action", "subject", "detail"), "nothing was done yet")
+
+    desk.show(found, text)
+
+
+@desk_command(audit)
+def verify(desk: Desk) -> None:
+    """Check the chain of the whole log. Exit status 1 when a line was changed, removed or put in."""
+    found = desk.call("audit-verify")
+    broken = found["broken"]
+    desk.show(
+        found,
+        lambda view: (
+            f"{view['lines']} lines, unbroken; head {view['head']}"
+            if broken is None
+            else f"line {broken}: {view['why']}"
+        ),
+    )
+    if broken is not None:
+        sys.exit(1)

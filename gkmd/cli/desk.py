@@ -1,0 +1,172 @@
+"""Where the commands of the platform go: the operator's control socket, or a portal with an API token."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from gkmd.cli.failing import failing_clearly
+from gkmd.cli.remote import RemoteDesk
+from gkmd.cli.tables import cell, table, until
+from gkmd.core.errors import ConfigError, LocalError
+from gkmd.core.money import Money
+from gkmd.daemon.control_client import ControlClient
+
+SERVER_SOCKET: Final = Path("/run/gkmd/server.sock")
+_PAGE: Final = 500
+
+
+@dataclass(slots=True)
+class Desk:
+    """One way to the platform, and how to show what it says."""
+
+    socket: Path
+    url: str
+    token: str
+    ca: Path | None
+    as_json: bool
+
+    def call(self, operation: str, **request: Any) -> Any:
+        """The result as plain JSON. Arguments that are None are left out. Problem when it is refused."""
+        given = {name: value for name, value in request.items() if value is not None}
+        if self.url:
+            return RemoteDesk(self.url, self.token, self.ca).call(operation, given)
+        with ControlClient(self.socket) as client:
+            return client.call(operation, given, token=self.token)
+
+    def pages(self, operation: str, member: str, **request: Any) -> list[Any]:
+        """All rows of a paged operation."""
+        rows: list[Any] = []
+        after = ""
+        while True:
+            page = self.call(operation, after=after, limit=_PAGE, **request)
+            rows += page[member]
+            after = page["after"]
+            if not after:
+                return rows
+
+    def show(self, result: Any, text: Callable[[Any], str]) -> None:
+        click.echo(json.dumps(result, indent=2) if self.as_json else text(result))
+
+
+def desk_command(group: click.Group | None = None, name: str | None = None) -> Callable[..., click.Command]:
+    """A command whose first argument is the Desk that its options describe; it fails in one clear line."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def run(
+            desk_socket: Path, url: str, token_file: Path | None, ca: Path | None, as_json: bool, **given: Any
+        ) -> None:
+            with failing_clearly():
+                token = "" if token_file is None else _read_token(token_file)
+                if url and not token:
+                    raise ConfigError("--portal needs --token-file: a file that holds an API token")
+                function(Desk(desk_socket, url, token, ca, as_json), **given)
+
+        command: Callable[..., None] = run
+        for option in _OPTIONS:
+            command = option(command)
+        made = click.command(name)(command)
+        if group is not None:
+            group.add_command(made)
+        return made
+
+    return decorate
+
+
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_OPTIONS: Final = (
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    click.option("--ca", type=_FILE, metavar="FILE", help="Authority of the portal's certificate, as PEM."),
+    click.option(
+        "--token-file",
+        type=_FILE,
+        metavar="FILE",
+        envvar="GKMD_TOKEN_FILE",
+        help="An API token of the portal; with it the command speaks for its account.",
+    ),
+    click.option(
+        "--portal",
+        "url",
+        default="",
+        metavar="URL",
+        envvar="GKMD_PORTAL",
+        help="Use the portal at URL instead of the server's control socket.",
+    ),
+    click.option(
+        "-s",
+        "--socket",
+        "desk_socket",
+        type=click.Path(path_type=Path),
+        default=SERVER_SOCKET,
+        show_default=True,
+        metavar="SOCKET",
+        help="The server's control socket.",
+    ),
+)
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--token-file {path}: {getattr(error, 'strerror', '') or error}") from None
+
+
+# --- Arguments ----------------------------------------------------------------------------------------
+
+
+def amount(text: str | None) -> dict[str, Any] | None:
+    """``2.50 EUR`` as the API has it. LocalError when it is no amount."""
+    if text is None:
+        return None
+    try:
+        money = Money.parse(text)
+    except ValueError as error:
+        raise LocalError(str(error)) from None
+    return {"amount": money.amount, "currency": money.currency}
+
+
+# --- What people read ---------------------------------------------------------------------------------
+
+
+def money(value: dict[str, Any] | None) -> str:
+    return "-" if value is None else str(Money(value["currency"], value["amount"]))
+
+
+def minor(value: int, currency: str) -> str:
+    return str(Money(currency, value))
+
+
+def rows(
+    found: Sequence[dict[str, Any]], columns: Sequence[str], empty: str, times: Sequence[str] = ()
+) -> str:
+    """A table of these columns; ``times`` are told from now on."""
+    if not found:
+        return empty
+    now = time.time()
+    cells = [[until(one[c], now) if c in times else _cell(one[c]) for c in columns] for one in found]
+    return table([column.replace("_", " ") for column in columns], cells)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"amount", "currency"}:
+        return money(value)
+    return cell(value)
+
+
+def facts(one: dict[str, Any], names: Sequence[str], times: Sequence[str] = ()) -> str:
+    """``name  value`` lines."""
+    now = time.time()
+    width = max(len(name) for name in names)
+    return "\n".join(
+        f"{name.replace('_', ' '):<{width}}  {until(one[name], now) if name in times else _cell(one[name])}"
+        for name in names
+    )
