@@ -5,7 +5,7 @@ Bodies only: the generic header of 4 octets in front of each is the chain's (``w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from construct import (
     Array,
@@ -237,9 +237,9 @@ class Vendor:
 
 @dataclass(slots=True)
 class Eap:
-    """Extensible Authentication (48): one EAP message, not looked into."""
+    """Extensible Authentication (48): one EAP message, which ``wire.eap`` reads."""
 
-    data: bytes
+    data: bytes = field(repr=False)  # there may be a password in it
 
 
 @dataclass(slots=True)

@@ -240,6 +240,9 @@ class NotifyType(IntEnum):
     INTERMEDIATE_EXCHANGE_SUPPORTED = 16438
     ADDITIONAL_KEY_EXCHANGE = 16441
     SUPPORTED_AUTH_METHODS = 16443
+    # Ours, of the range for private use: 40960 to 65535 (RFC 7296 3.10.1). wire/private.py, docs/protocol.md.
+    GKMD_EVIDENCE = 46848
+    GKMD_REASON = 46849
 
 
 FIRST_STATUS_NOTIFY: Final = 16384

@@ -85,6 +85,7 @@ def _form(*rules: Rule) -> Form:
 
 _NOTIFY_ONLY: Final = _form(_some(P.NOTIFY))
 _EMPTY: Final = _form()
+_EAP_ONLY: Final = _form(_one(P.EAP))
 
 # The chain outside of SK. RFC 7296 1.2: COOKIE, INVALID_KE_PAYLOAD and NO_PROPOSAL_CHOSEN come alone.
 CLEAR: Final[dict[tuple[int, bool], tuple[Form, ...]]] = {
@@ -112,12 +113,22 @@ ENCRYPTED: Final[dict[tuple[int, bool], tuple[Form, ...]]] = {
             _one(P.ID_G),
             _may(P.SA),
         ),
+        # RFC 7296 2.16: without AUTH the initiator asks for EAP; then EAP, until AUTH ends it. Which of them
+        # is due is the IKE SA's to know.
+        _form(_one(P.ID_I), _may(P.CERTREQ, MAX_CERTS), _may(P.ID_R), _one(P.ID_G), _may(P.SA)),
+        _EAP_ONLY,
+        _form(_one(P.AUTH)),
     ),
     # RFC 9838 2.3.1: admitted; refused with the IKE SA kept; not authenticated.
     (E.GSA_AUTH, True): (
         _form(_one(P.ID_R), _may(P.CERT, MAX_CERTS), _one(P.AUTH), *_POLICY),
         _form(_one(P.ID_R), _may(P.CERT, MAX_CERTS), _one(P.AUTH), _some(P.NOTIFY)),
         _NOTIFY_ONLY,
+        # RFC 7296 2.16: the responder proves itself first; EAP; then admitted or refused.
+        _form(_one(P.ID_R), _may(P.CERT, MAX_CERTS), _one(P.AUTH), _one(P.EAP)),
+        _EAP_ONLY,
+        _form(_one(P.AUTH), *_POLICY),
+        _form(_one(P.AUTH), _some(P.NOTIFY)),
     ),
     # RFC 9838 2.3.2: joining, and with a Notify leaving or declining.
     (E.GSA_REGISTRATION, False): (_form(_one(P.ID_G), _may(P.SA)),),

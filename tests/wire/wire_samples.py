@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wire.attributes import Attribute
+from wire.eap import EapCode, EapType, build_eap
 from wire.gikev2 import (
     GroupKeyBag,
     GroupSaPolicy,
@@ -35,6 +36,7 @@ from wire.ikev2 import (
     Vendor,
 )
 from wire.message import Payload, build_chain, build_message
+from wire.private import EvidenceItem, Item, ReasonItem, build_private
 from wire.registry import (
     FLAG_INITIATOR,
     FLAG_RESPONSE,
@@ -255,6 +257,45 @@ INNER: dict[str, tuple[int, bool, list[Payload]]] = {
     ),
     "auth-refusal": (ExchangeType.GSA_AUTH, True, [_ID_R, _AUTH, note(N.AUTHORIZATION_FAILED)]),
     "auth-failure": (ExchangeType.GSA_AUTH, True, [note(N.AUTHENTICATION_FAILED)]),
+    "eap-begin": (
+        ExchangeType.GSA_AUTH,
+        False,
+        [_ID_I, _CERTREQ, _ID_R, _ID_G, load(P.SA, suite(6)), note(N.INITIAL_CONTACT)],
+    ),
+    "eap-prompt": (
+        ExchangeType.GSA_AUTH,
+        True,
+        [_ID_R, _CERT, _AUTH, load(P.EAP, Eap(build_eap(EapCode.REQUEST, 1, EapType.GTC, b"Password")))],
+    ),
+    "eap-password": (
+        ExchangeType.GSA_AUTH,
+        False,
+        [load(P.EAP, Eap(build_eap(EapCode.RESPONSE, 1, EapType.GTC, b"correct horse")))],
+    ),
+    "eap-success": (ExchangeType.GSA_AUTH, True, [load(P.EAP, Eap(build_eap(EapCode.SUCCESS, 1)))]),
+    "eap-failure": (
+        ExchangeType.GSA_AUTH,
+        True,
+        [
+            load(P.EAP, Eap(build_eap(EapCode.FAILURE, 1))),
+            note(N.AUTHENTICATION_FAILED),
+            note(N.GKMD_REASON, build_private([Item(ReasonItem.CODE, b"wrong-password")])),
+        ],
+    ),
+    "eap-end": (
+        ExchangeType.GSA_AUTH,
+        False,
+        [
+            _AUTH,
+            note(N.GKMD_EVIDENCE, build_private([Item(EvidenceItem.VOUCHER, b"7K2M-4QWX-99ZT-A0BC")])),
+        ],
+    ),
+    "eap-admitted": (
+        ExchangeType.GSA_AUTH,
+        True,
+        [_AUTH, load(P.GSA, gsa(data=False)), load(P.KD, kd()), note(N.USE_TRANSPORT_MODE)],
+    ),
+    "eap-refused": (ExchangeType.GSA_AUTH, True, [_AUTH, note(N.AUTHORIZATION_FAILED)]),
     "registration-request": (ExchangeType.GSA_REGISTRATION, False, [_ID_G, load(P.SA, suite(3))]),
     "registration-response": (
         ExchangeType.GSA_REGISTRATION,
