@@ -14,7 +14,7 @@ from gkmd.core.change import Change
 from gkmd.core.effect import Ask, AskPassword
 from gkmd.core.identity import Identity
 from gkmd.core.secret import SecretBytes
-from gkmd.group.model import GroupPolicy, Refusal, Verdict
+from gkmd.group.model import GroupPolicy, Refusal, SenderRule, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,16 @@ class Doorkeeper(Protocol):
     def knows(self, group: str) -> bool:
         """Whether a group stems from a reservation."""
 
+    def policy_of(self, group_id: Identity) -> GroupPolicy | None:
+        """The policy of a reservation whose group is no more (over, cancelled): who would be admitted is
+        told so. None when there never was one.
+        """
+
+    def sender(self, group: str, identity: Identity) -> SenderRule | None:
+        """The rule by which this identity may send to a reservation's group, None when it may not. Asked
+        again for members that are there already, when the reservation has changed and after a restart.
+        """
+
     def secret_of(self, identity: Identity) -> SecretBytes | None:
         """The pre-shared key of a live ticket with this KEY_ID, None when there is none."""
 
@@ -68,7 +78,9 @@ class Doorkeeper(Protocol):
         """
 
     def admitted(self, ask: Ask, verdict: Verdict, policy: GroupPolicy, now: float) -> tuple[Change, ...]:
-        """The group has taken the member in this very turn: charge, count, audit; once per receiver."""
+        """The group takes the member in this very turn: charge, count, audit; once per receiver. Raises
+        Refused when it cannot be charged after all; then nothing has changed.
+        """
 
     def refused(self, ask: Ask, verdict: Verdict, now: float) -> tuple[Change, ...]:
         """Count and audit a refusal, bounded: a stranger must not fill the journal."""
@@ -78,3 +90,6 @@ class Doorkeeper(Protocol):
 
     def gone(self, group: str, identities: Iterable[Identity], now: float) -> tuple[Change, ...]:
         """These are no longer members, for whatever reason."""
+
+    def rekeyed(self, group: str, now: float) -> None:
+        """A rekey was made; counted, not journalled by itself."""

@@ -31,7 +31,8 @@ class SuppliedSa:
     """A data SA that the sender brings along: gkmd delivers it and does not replace it.
 
     ``key`` is the cipher key with its salt, then the integrity key. It serves ``lifetime`` seconds from the
-    opening of the group; with a counter mode cipher one sender alone may use it (RFC 6054).
+    opening of the group, and the group's end deletes it; after its lifetime nothing passes. With a counter
+    mode cipher one sender alone may use it (RFC 6054).
     """
 
     spi: int
@@ -199,6 +200,8 @@ class GroupStatus:
     senders: int
     data_sas: int
     next_rekey: float | None
+    receivers: int = 0
+    peak: int = 0  # most receivers at once since the server started
 
 
 @dataclass(frozen=True, slots=True)
