@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from gkmd.core.change import Change, DropGroup, DropMember, Journalled, MemberRecord
@@ -16,6 +17,7 @@ from gkmd.core.effect import Ask
 from gkmd.core.errors import LocalError
 from gkmd.core.identity import Identity
 from gkmd.core.rng import Rng
+from gkmd.group.doorkeeper import Doorkeeper
 from gkmd.group.group import Group
 from gkmd.group.material import Material
 from gkmd.group.model import (
@@ -39,6 +41,11 @@ class Directory:
     or id.
 
     With ``conceal`` a stranger to a group is told the same whether the group exists or not.
+
+    ``policies`` are those of the configuration and of the reservations whose groups live
+    (``Doorkeeper.knows`` tells them apart): what the journal holds of others is dropped. Later the
+    configuration's change by ``reload`` and the reservations' one by one, by ``establish``, ``amend`` and
+    ``end``.
     """
 
     def __init__(
@@ -49,9 +56,11 @@ class Directory:
         journalled: Journalled | None = None,
         *,
         conceal: bool = False,
+        doorkeeper: Doorkeeper | None = None,
     ) -> None:
         journalled = journalled or Journalled()
         self._conceal: Final = conceal
+        self._doorkeeper: Final = doorkeeper
         self._material: Final = Material(rng)
         self._registrations: Final = Registrations()
         self._groups: dict[str, Group] = {}
@@ -66,7 +75,8 @@ class Directory:
         for policy in policies:
             name = policy.name
             record = records.pop(name, None)
-            group = Group(policy, self._material, self._registrations, record, members.pop(name, ()))
+            keeper = doorkeeper if doorkeeper is not None and doorkeeper.knows(name) else None
+            group = Group(policy, self._material, self._registrations, record, members.pop(name, ()), keeper)
             if record is None:
                 group.wake(now)
             else:
@@ -77,7 +87,7 @@ class Directory:
         self._start: tuple[Change, ...] = (
             *(DropMember(name, member.identity) for name, gone in members.items() for member in gone),
             *(DropGroup(name) for name in records),
-            *(change for group in self._groups.values() for change in group.flush()),
+            *(change for group in self._groups.values() for change in group.flush(now)),
         )
 
     def start_changes(self) -> tuple[Change, ...]:
@@ -90,9 +100,14 @@ class Directory:
     def decide(self, ask: Ask, now: float) -> Verdict:
         """The policy's answer; changes nothing."""
         group = self._by_id.get(ask.group_id)
-        if group is None:
+        return self._of_none(ask, now) if group is None else group.decide(ask, now)
+
+    def _of_none(self, ask: Ask, now: float) -> Verdict:
+        past = None if self._doorkeeper is None else self._doorkeeper.policy_of(ask.group_id)
+        if self._doorkeeper is None or past is None:
             return Verdict(Refusal.NOT_AUTHORIZED if self._conceal else Refusal.UNKNOWN_GROUP)
-        return group.decide(ask, now)
+        verdict = self._doorkeeper.decide(ask, past, now)
+        return verdict if verdict.refusal is not None else replace(verdict, refusal=Refusal.CLOSED)
 
     def join(self, ask: Ask, verdict: Verdict, ike_spi: bytes, now: float) -> Joined:
         """Register a member, for the first time or again. Raises Refused, and then nothing has changed.
@@ -104,10 +119,55 @@ class Directory:
         group = self._by_id.get(ask.group_id)
         if group is None:
             raise Refused(verdict.refusal or Refusal.UNKNOWN_GROUP)
-        joined = group.join(ask, verdict, ike_spi, now)
+        group.check(ask, verdict, now)
+        admitted = self._admitted(group, ask, verdict, now)
+        try:
+            joined = group.take(ask, verdict, ike_spi, now)
+        except Exception:
+            # A fault of ours: what was charged is given back, and both are journalled with the next change.
+            group.owe((*admitted, *self.undone(ask, now)))
+            raise
+        joined = replace(joined, changes=joined.changes + admitted)
         if len(joined.changes) > 1:  # more than the member itself
             self._arm(group)
         return joined
+
+    def _admitted(self, group: Group, ask: Ask, verdict: Verdict, now: float) -> tuple[Change, ...]:
+        if self._doorkeeper is None or not group.reserved:
+            return ()
+        return self._doorkeeper.admitted(ask, verdict, group.policy, now)
+
+    def undone(self, ask: Ask, now: float) -> tuple[Change, ...]:
+        """A join in this turn comes to nothing by a fault of ours: what it has charged is given back."""
+        group = self._by_id.get(ask.group_id)
+        if self._doorkeeper is None or group is None or not group.reserved:
+            return ()
+        return self._doorkeeper.undone(ask, group.policy, now)
+
+    def refused(self, ask: Ask, verdict: Verdict, now: float) -> tuple[Change, ...]:
+        """A refusal is told: statistics and audit of the reservation. ``verdict`` has the refusal, be it of
+        ``decide`` or of ``join``.
+        """
+        if self._doorkeeper is None:
+            return ()
+        group = self._by_id.get(ask.group_id)
+        reserved = self._doorkeeper.policy_of(ask.group_id) is not None if group is None else group.reserved
+        return self._doorkeeper.refused(ask, verdict, now) if reserved else ()
+
+    def drop_member(self, name: str, identity: Identity, now: float, *, exclude: bool = False) -> Left:
+        """The member of this group is no more. With ``exclude`` everybody is excluded and registers again: a
+        receiver knows the Rekey SA, and would follow the keys to the end of the group. An unknown member or
+        group is an empty Left.
+        """
+        group = self._groups.get(name)
+        if group is None or identity not in group.members:
+            return Left((), ())
+        left = self._leave(group, (identity,), now)
+        if not exclude:
+            return left
+        excluded = group.exclude(now, "evicted")
+        self._arm(group)
+        return Left(left.changes + excluded.changes, left.orders + excluded.orders)
 
     def leave(self, group_id: Identity, identity: Identity, now: float) -> Left:
         """The member is no more; an unknown one is an empty Left."""
@@ -190,23 +250,25 @@ class Directory:
 
         ValueError leaves everything as it was. A group whose terms change begins anew: its members are
         excluded and register again; other durations rekey it; admission only drops members that are no longer
-        allowed.
+        allowed. Groups of reservations go on.
         """
         policies = _checked(policies)
+        for policy in policies:
+            self._check_free(policy, reserved=False)
         changes: tuple[Change, ...] = ()
         orders: tuple[RekeyOrder, ...] = ()
         wanted = {policy.name for policy in policies}
         for name, group in self._groups.items():
-            if name not in wanted and not group.keys.record.closed:
+            if name not in wanted and not group.reserved and not group.keys.record.closed:
                 left = group.close(now, "removed")
                 changes, orders = changes + left.changes, orders + left.orders
-        self._by_id = {}
+        self._by_id = {group.policy.group_id: group for group in self._groups.values() if group.reserved}
         for policy in policies:
             found = self._groups.get(policy.name)
             if found is None:
                 found = self._groups[policy.name] = Group(policy, self._material, self._registrations)
                 found.wake(now)
-                changes += found.flush()
+                changes += found.flush(now)
             elif found.policy != policy or found.keys.record.closed:
                 left = found.adopt(policy, now)
                 changes, orders = changes + left.changes, orders + left.orders
@@ -214,6 +276,72 @@ class Directory:
         for group in self._groups.values():
             self._arm(group)
         return Left(changes, orders)
+
+    def _check_free(self, policy: GroupPolicy, *, reserved: bool) -> None:
+        """ValueError when a group of the other kind has this name or id."""
+        for found in (self._groups.get(policy.name), self._by_id.get(policy.group_id)):
+            if found is not None and (found.reserved is not reserved or found.policy.name != policy.name):
+                raise ValueError(
+                    f"group {policy.name!r}: its name or its id {policy.group_id} is that of "
+                    f"{'a reservation' if found.reserved else 'another group'}"
+                )
+
+    # Reservations
+
+    def establish(self, policy: GroupPolicy, now: float) -> Left:
+        """A reservation's group; one that is there already goes on by this policy. It opens at its start by
+        itself. ValueError when no group can be run by the policy, or its name or id is taken.
+        """
+        check(policy)
+        self._check_free(policy, reserved=True)
+        group = self._groups.get(policy.name)
+        if group is not None:
+            return self.amend(policy, now)
+        group = Group(policy, self._material, self._registrations, doorkeeper=self._doorkeeper)
+        group.wake(now)
+        self._groups[policy.name] = self._by_id[policy.group_id] = group
+        self._arm(group)
+        return Left(group.flush(now), ())
+
+    def amend(self, policy: GroupPolicy, now: float) -> Left:
+        """A reservation's group goes on by another policy, as in ``reload``. A group that is not there is an
+        empty Left; ValueError leaves everything as it was.
+        """
+        check(policy)
+        self._check_free(policy, reserved=True)
+        group = self._groups.get(policy.name)
+        if group is None:
+            return Left((), ())
+        left = group.adopt(policy, now)
+        self._arm(group)
+        return left
+
+    def end(self, name: str, now: float, reason: str) -> Left:
+        """A reservation's group ends: its members are told by one last rekey. Called again when the copies of
+        that are out, it forgets the group (``holds``).
+        """
+        group = self._groups.get(name)
+        if group is None or not group.reserved:
+            return Left((), ())
+        # One that closed by itself may still owe the journal something.
+        over = group.keys.record.closed
+        left = Left(group.flush(now), ()) if over else group.close(now, reason)
+        if not left.orders and group.idle(now):
+            del self._groups[name], self._by_id[group.policy.group_id]
+            self._armed.pop(name, None)
+            group.forget()
+            return Left((*left.changes, DropGroup(name)), ())
+        self._arm(group)
+        return left
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a group of this name, be it closed."""
+        return name in self._groups
+
+    def status(self, name: str) -> GroupStatus | None:
+        """One line about a group, None when there is none."""
+        group = self._groups.get(name)
+        return None if group is None else group.status()
 
     # Views for the control socket
 

@@ -13,6 +13,7 @@ from gkmd.core.change import Change, DropMember, GroupRecord, MemberRecord, PutG
 from gkmd.core.effect import Ask
 from gkmd.core.identity import Identity
 from gkmd.group.admission import Admission
+from gkmd.group.doorkeeper import Doorkeeper
 from gkmd.group.keyring import Keyring
 from gkmd.group.material import Material
 from gkmd.group.model import (
@@ -26,6 +27,7 @@ from gkmd.group.model import (
     Refused,
     RekeyOrder,
     Repeat,
+    SenderRule,
     Verdict,
 )
 from gkmd.group.pace import Pace
@@ -43,18 +45,24 @@ MOST_SENDERS: Final = 150
 
 class Group:
     """State changes here and nowhere else. What the journal does not know yet waits in ``_owed`` and
-    ``keys.dirty`` and goes along with the next changes that are handed out."""
+    ``keys.dirty`` and goes along with the next changes that are handed out. A group with a doorkeeper stems
+    from a reservation: who may receive or send is not decided by its own patterns.
+    """
 
     __slots__ = (
         "_admission",
+        "_doorkeeper",
         "_former",
+        "_gone",
         "_material",
         "_owed",
         "_pace",
         "_registrations",
         "keys",
         "members",
+        "peak",
         "policy",
+        "receivers",
     )
 
     def __init__(
@@ -64,12 +72,17 @@ class Group:
         registrations: Registrations,
         record: GroupRecord | None = None,
         members: Iterable[MemberRecord] = (),
+        doorkeeper: Doorkeeper | None = None,
     ) -> None:
         self.policy = policy
+        self._doorkeeper: Final = doorkeeper
         self._material: Final = material
         self._registrations: Final = registrations
         self._admission = Admission(policy)
         self._owed: list[Change] = []
+        self._gone: list[Identity] = []  # members that the doorkeeper has not been told about
+        self.receivers = 0
+        self.peak = 0  # most receivers at once since the start of the server
         self._former: dict[
             bytes, GroupPolicy
         ] = {}  # under which the rekeys of an earlier Rekey SA are repeated
@@ -127,7 +140,20 @@ class Group:
         """The group ends; its members are told by one last rekey."""
         orders = self.keys.close(now, reason)
         self._drop_all()
-        return Left(self.flush(), orders)
+        return Left(self.flush(now), orders)
+
+    def idle(self, now: float) -> bool:
+        """It has ended, and no copy of its last rekey is still to come."""
+        self.keys.prune(now)
+        return self.keys.record.closed and not self.keys.record.pending
+
+    def forget(self) -> None:
+        """What is left of its SPIs is free."""
+        self.keys.release()
+
+    @property
+    def reserved(self) -> bool:
+        return self._doorkeeper is not None
 
     def _restart(self, now: float, reason: str) -> tuple[RekeyOrder, ...]:
         """Exclude everybody and begin with SAs, Sender-IDs and members of which nothing is old (RFC 9838
@@ -166,7 +192,14 @@ class Group:
         if self.keys.record.closed and not self._is_over(now):
             self.keys.reopen()
         self.wake(now)
-        return Left(self.flush(), orders)
+        return Left(self.flush(now), orders)
+
+    def exclude(self, now: float, reason: str) -> Left:
+        """Everybody is excluded and registers again, under keys that nobody has seen: who is not admitted any
+        more is out at once.
+        """
+        orders = self._restart(now, reason) if self.keys.alive(now) else ()
+        return Left(self.flush(now), orders)
 
     def _use(self, policy: GroupPolicy) -> None:
         self.keys.adopt(policy)
@@ -175,11 +208,18 @@ class Group:
 
     def _fits(self, member: MemberRecord) -> bool:
         if member.sends:
-            if self._admission.sender_rule(member.identity) is None:
+            if self._sender_rule(member.identity) is None:
                 return False
             if not (self.policy.shared_sa or self._reaches(self._source(member.identity, member.address))):
                 return False
+        if self._doorkeeper is not None:
+            return True  # whose admission ends is dropped by name
         return not member.receives or self._admission.may_receive(member.identity)
+
+    def _sender_rule(self, identity: Identity) -> SenderRule | None:
+        if self._doorkeeper is not None:
+            return self._doorkeeper.sender(self.policy.name, identity)
+        return self._admission.sender_rule(identity)
 
     def _reaches(self, source: IpAddress) -> bool:
         """Whether data can come from there: a member may register over the other version of IP."""
@@ -188,27 +228,40 @@ class Group:
     # Members
 
     def decide(self, ask: Ask, now: float) -> Verdict:
-        """Roles by the policy's patterns; only who is allowed learns whether the group is open or full."""
+        """Roles by the policy's patterns, or as the doorkeeper says; only who is allowed learns whether the
+        group is open or full.
+        """
+        if self._doorkeeper is not None:
+            return self._with_state(self._doorkeeper.decide(ask, self.policy, now), ask, now)
         receives = self._admission.may_receive(ask.identity)
         if ask.wants_to_send and self._admission.sender_rule(ask.identity) is None:
             return Verdict(Refusal.NOT_AUTHORIZED, detail="may not send")
         if not (receives or ask.wants_to_send):
             return Verdict(Refusal.NOT_AUTHORIZED, detail="may not receive")
-        refusal = self._state_refusal(now) or self._full(ask.identity)
-        return Verdict(refusal, receives=receives, sends=ask.wants_to_send)
+        return self._with_state(Verdict(None, receives=receives, sends=ask.wants_to_send), ask, now)
+
+    def _with_state(self, verdict: Verdict, ask: Ask, now: float) -> Verdict:
+        refusal = verdict.refusal or self._state_refusal(now) or self._full(ask.identity)
+        if verdict.refusal is not None or refusal is None:
+            return verdict
+        opening = self.policy.starts if refusal is Refusal.NOT_YET_OPEN else None
+        return replace(verdict, refusal=refusal, come_back=opening)
 
     def _full(self, identity: Identity) -> Refusal | None:
         capacity = self.policy.capacity
         full = 0 < capacity <= len(self.members) and identity not in self.members
         return Refusal.FULL if full else None
 
-    def join(self, ask: Ask, verdict: Verdict, ike_spi: bytes, now: float) -> Joined:
-        """Take a member, or take it anew. Raises Refused, and then nothing has changed."""
+    def check(self, ask: Ask, verdict: Verdict, now: float) -> None:
+        """Raise Refused when this member cannot be taken; nothing has changed."""
         refusal = verdict.refusal or self._state_refusal(now) or self._full(ask.identity)
         if refusal is not None:
             raise Refused(refusal, verdict.detail)
         if verdict.sends and not self.policy.shared_sa:
             self._check_sender(ask, now)
+
+    def take(self, ask: Ask, verdict: Verdict, ike_spi: bytes, now: float) -> Joined:
+        """Take a member that was checked, or take it anew."""
         self.wake(now)
         orders: tuple[RekeyOrder, ...] = ()
         sender_ids: tuple[int, ...] = ()
@@ -235,13 +288,15 @@ class Group:
             ike_spi=ike_spi,
         )
         self._put(member)
-        return Joined(self._view(member, now), (*self.flush(), PutMember(member)), orders)
+        return Joined(self._view(member, now), (*self.flush(now), PutMember(member)), orders)
 
     def _check_sender(self, ask: Ask, now: float) -> None:
         """A sender's SA is its own, and each registration brings another, told to everybody."""
         source = self._source(ask.identity, ask.address)
         if not self._reaches(source):
             raise Refused(Refusal.NOT_AUTHORIZED, f"{source} cannot send to {self.policy.address}")
+        if self.policy.supplied is not None:
+            self._check_supplied(ask, source)
         if ask.identity not in self.keys.senders and len(self.keys.senders) >= MOST_SENDERS:
             raise Refused(Refusal.FULL, f"{MOST_SENDERS} senders have an SA of their own; CBC shares one")
         # RFC 9838 2.3.3: members know whose an SA is by its source; two senders on one key would count the
@@ -253,6 +308,16 @@ class Group:
         if not self._pace.take(ask.identity, max(1.0, min(hold, _LONGEST_PACE)), now):
             raise Refused(Refusal.TOO_OFTEN, "this sender registers again and again")
 
+    def _check_supplied(self, ask: Ask, source: IpAddress) -> None:
+        """RFC 6054: with a counter mode cipher one sender alone may use a key, and no IV twice."""
+        if any(other != ask.identity for other in self.keys.senders):
+            raise Refused(Refusal.FULL, "one sender alone may use the supplied key")
+        bound = self.keys.supplied_source()
+        if bound is not None and bound != source:
+            raise Refused(Refusal.ADDRESS_TAKEN, f"the supplied SA is sent from {bound}, not from {source}")
+        if self.keys.record.next_sender_id >= 1 << self.policy.sender_id_bits:
+            raise Refused(Refusal.SENDER_IDS_EXHAUSTED, "a supplied key is not replaced")
+
     def _view(self, member: MemberRecord, now: float) -> GroupView:
         record = self.keys.record
         data = record.data_sas
@@ -262,13 +327,13 @@ class Group:
         return GroupView(self.policy, now, data, self.keys.current, member.sender_ids)
 
     def _source(self, identity: Identity, address: IpAddress) -> IpAddress:
-        rule = self._admission.sender_rule(identity)
+        rule = self._sender_rule(identity)
         return rule.source if rule is not None and rule.source is not None else address
 
     def leave(self, identities: Iterable[Identity], now: float) -> Left:
         """Drop members; those that are unknown are left out."""
         orders = self._remove(identities, now)
-        return Left(self.flush(), orders)
+        return Left(self.flush(now), orders)
 
     def _remove(self, identities: Iterable[Identity], now: float) -> tuple[RekeyOrder, ...]:
         gone = [identity for identity in identities if identity in self.members]
@@ -280,6 +345,9 @@ class Group:
         previous = self.members.get(member.identity)
         if previous is not None:
             self._registrations.remove(previous)
+            self.receivers -= previous.receives
+        self.receivers += member.receives
+        self.peak = max(self.peak, self.receivers)
         self.members[member.identity] = member
         self._registrations.add(member)
         if member.sends and member.identity not in self.keys.senders:
@@ -287,6 +355,8 @@ class Group:
 
     def _drop(self, member: MemberRecord) -> None:
         del self.members[member.identity]
+        self.receivers -= member.receives
+        self._gone.append(member.identity)
         self._registrations.remove(member)
         self._owed.append(DropMember(self.policy.name, member.identity))
 
@@ -300,7 +370,7 @@ class Group:
     def tick(self, now: float) -> tuple[Duty, ...]:
         """What is due: copies of earlier rekeys first, for members take rekeys in their order only."""
         keys = self.keys
-        changes = (*self.flush(), PutGroup(keys.record)) if keys.repeat_due(now) else ()
+        changes = (*self.flush(now), PutGroup(keys.record)) if keys.repeat_due(now) else ()
         copies = keys.repeat(now)
         duties: list[Duty] = [
             Repeat(self._former.get(copy.under, self.policy), copy.datagram, changes) for copy in copies
@@ -323,7 +393,9 @@ class Group:
     def sealed(self, order: RekeyOrder, datagram: bytes, now: float) -> tuple[Change, ...]:
         """The order has become this datagram; the changes are journalled before it is sent."""
         self.keys.sealed(order, datagram, now)
-        return self.flush()
+        if self._doorkeeper is not None and not order.close:
+            self._doorkeeper.rekeyed(self.policy.name, now)
+        return self.flush(now)
 
     def deadline(self) -> float | None:
         """When ``tick`` next has something to do."""
@@ -334,10 +406,18 @@ class Group:
                 times.append(self.policy.starts)
         return min((time for time in times if time is not None), default=None)
 
-    def flush(self) -> tuple[Change, ...]:
+    def owe(self, changes: Iterable[Change]) -> None:
+        """They go along with the next changes that are handed out."""
+        self._owed += changes
+
+    def flush(self, now: float) -> tuple[Change, ...]:
         """All that the journal has not been told yet."""
         changes = tuple(self._owed)
         self._owed.clear()
+        if self._doorkeeper is not None and self._gone:
+            gone = [identity for identity in self._gone if identity not in self.members]
+            changes += self._doorkeeper.gone(self.policy.name, gone, now)
+        self._gone.clear()
         if self.keys.dirty:
             self.keys.dirty = False
             changes += (PutGroup(self.keys.record),)
@@ -354,6 +434,8 @@ class Group:
             senders=len(self.keys.senders),
             data_sas=len(record.data_sas),
             next_rekey=self.keys.next_rekey(),
+            receivers=self.receivers,
+            peak=self.peak,
         )
 
 

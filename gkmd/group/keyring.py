@@ -103,10 +103,17 @@ class Keyring:
 
     def _lives_on(self, sa: DataSa) -> bool:
         """It is to be replaced when its time comes; others end without a successor."""
+        if self._is_supplied(sa):
+            return False
         return sa.removed_at is None and (sa.sender in self.senders if sa.sender is not None else True)
+
+    def _is_supplied(self, sa: DataSa) -> bool:
+        return self.policy.supplied is not None and sa.spi == self.policy.supplied.spi
 
     def _missing(self) -> list[Identity | None]:
         """Senders without an SA (None: all of them): one expired while the server was down."""
+        if self.policy.supplied is not None:
+            return []  # its time is over, or its sender has not come: nothing takes its place
         have = {sa.sender for sa in self.record.data_sas if sa.removed_at is None}
         wanted: Iterable[Identity | None] = (None,) if self.policy.shared_sa else self.senders
         return [sender for sender in wanted if sender not in have]
@@ -118,8 +125,11 @@ class Keyring:
         use.
         """
         data = self.record.data_sas if keep_data else ()
-        if self.policy.shared_sa and not any(self._lives_on(sa) for sa in data):
-            data = (*data, self._material.data_sa(self.policy, None, None, now))
+        if self.policy.shared_sa:
+            if self.policy.supplied is not None:
+                data = (*data, *self._supplied(data, None, None, now))
+            elif not any(self._lives_on(sa) for sa in data):
+                data = (*data, self._material.data_sa(self.policy, None, None, now))
         self._change(
             epoch=self.record.epoch + 1,
             data_sas=data,
@@ -128,6 +138,20 @@ class Keyring:
             terms=terms(self.policy),
         )
         self.prune(now)
+
+    def _supplied(
+        self, data: Iterable[DataSa], sender: Identity | None, source: IpAddress | None, now: float
+    ) -> tuple[DataSa, ...]:
+        """The sender's own SA if it is not there and its time is not over."""
+        supplied = self.policy.supplied
+        if supplied is None or any(self._is_supplied(sa) for sa in data):
+            return ()
+        opened = now if self.policy.starts is None else self.policy.starts
+        expires = opened + supplied.lifetime
+        if expires <= now:
+            return ()
+        self._material.spis.adopt(supplied.spi)
+        return (DataSa(supplied.spi, sender, source, supplied.key, now, expires),)
 
     def reopen(self) -> None:
         """A group that had ended is wanted again; ``begin`` follows when it is time."""
@@ -168,6 +192,11 @@ class Keyring:
         )
         self.record = replace(record, pending=pending, data_sas=data)
         self.prune(now)
+
+    def release(self) -> None:
+        """The SPIs of a group that is forgotten are free."""
+        for spi in _spis(self.record.data_sas, self.record.rekey_sas):
+            self._material.spis.release(spi)
 
     # Orders
 
@@ -237,6 +266,8 @@ class Keyring:
             return (), ()
         bits, most = self.policy.sender_id_bits, self.policy.most_sender_ids
         ids, next_id = allot(self.record.next_sender_id, asked, bits, most)
+        if self.policy.supplied is not None:
+            return ids, self._add_supplied(identity, source, next_id, now)
         old = self._spis_of(identity)
         self.senders[identity] = source
         added = self._material.data_sa(self.policy, identity, source, now)
@@ -246,11 +277,29 @@ class Keyring:
         self._change(data_sas=(*self.record.data_sas, added))
         return ids, ()
 
+    def _add_supplied(
+        self, identity: Identity, source: IpAddress | None, next_id: int, now: float
+    ) -> tuple[RekeyOrder, ...]:
+        """Tell everybody the one SA of the one sender; when it registers again it goes on with that."""
+        self.senders[identity] = source
+        # A new ticket is another identity of the same host.
+        data = tuple(
+            replace(sa, sender=identity) if self._is_supplied(sa) else sa for sa in self.record.data_sas
+        )
+        self._change(next_sender_id=next_id, data_sas=data)
+        added = self._supplied(data, identity, source, now)
+        return (self._order(now, "sender-joined", added, ()),) if added else ()
+
+    def supplied_source(self) -> IpAddress | None:
+        """The source of the supplied SA, None when it is not there or has none."""
+        return next((sa.source for sa in self.record.data_sas if self._is_supplied(sa)), None)
+
     def remove_senders(self, identities: Iterable[Identity], now: float) -> tuple[RekeyOrder, ...]:
         """Their own SAs go after the deactivation delay."""
         spis: tuple[int, ...] = ()
         for identity in identities:
-            if self.senders.pop(identity, False) is not False and not self.policy.shared_sa:
+            known = self.senders.pop(identity, False) is not False
+            if known and not self.policy.shared_sa and self.policy.supplied is None:
                 spis += self._spis_of(identity)
         return (self._order(now, "sender-left", (), spis),) if spis and self.alive(now) else ()
 

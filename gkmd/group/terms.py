@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from gkmd.crypto.keymat import data_octets
 from gkmd.group.model import GroupPolicy
+from gkmd.group.spi import LEAST_DATA_SPI
 from gkmd.group.timeline import check_times
 
 
@@ -25,7 +27,8 @@ def terms(policy: GroupPolicy) -> str:
         policy.rekey_auth.name,
         policy.sender_id_bits if policy.cipher.aead else "",
     )
-    return "|".join(map(str, parts))
+    text = "|".join(map(str, parts))
+    return text if policy.supplied is None else f"{text}|supplied {policy.supplied.spi:08x}"
 
 
 def check(policy: GroupPolicy) -> None:
@@ -55,4 +58,26 @@ def check(policy: GroupPolicy) -> None:
         raise ValueError(
             f"at most {policy.most_sender_ids} Sender-IDs for one registration; at least 1 is needed"
         )
+    _check_supplied(policy)
     check_times(policy)
+
+
+def _check_supplied(policy: GroupPolicy) -> None:
+    supplied = policy.supplied
+    if supplied is None:
+        return
+    if not LEAST_DATA_SPI <= supplied.spi <= 0xFFFFFFFF:
+        raise ValueError(f"supplied SPI {supplied.spi}; {LEAST_DATA_SPI} to 4294967295 are possible")
+    needed, found = data_octets(policy.cipher, policy.integrity), len(supplied.key.reveal())
+    if found != needed:
+        raise ValueError(
+            f"supplied key of {found} octets; {policy.cipher.name}"
+            f"{' with ' + policy.integrity.name if policy.integrity else ' with its salt'} takes {needed}"
+        )
+    if supplied.lifetime <= 0:
+        raise ValueError(f"supplied lifetime {supplied.lifetime:g} s; it must be positive")
+    if policy.cipher.aead and len(policy.senders) > 1:
+        # RFC 6054: two senders would use the same IVs with the same key.
+        raise ValueError(
+            f"{len(policy.senders)} senders; one alone may use a supplied {policy.cipher.name} key"
+        )
