@@ -281,7 +281,11 @@ class Charge:
 
     @property
     def key(self) -> str:
-        return f"{self.reservation}{SEPARATOR}{self.party}{SEPARATOR}{self.number:04d}"
+        return self.key_of(self.reservation, self.party, self.number)
+
+    @staticmethod
+    def key_of(reservation: str, party: str, number: int) -> str:
+        return f"{reservation}{SEPARATOR}{party}{SEPARATOR}{number:04d}"
 
     @property
     def amount(self) -> int:
@@ -363,6 +367,7 @@ class RecentMovement:
     kind: str  # of the entry
     currency: str
     amount: int  # positive: the account has more, or owes less
+    reservation: str  # "" when it is about none
     memo: str
 
     @property

@@ -1,0 +1,179 @@
+"""What receivers are charged and given back, and what of it is the sender's and what the platform's.
+
+A receiver pays from the balance first, and what is missing goes on the invoice, up to the account's credit
+limit. Every charge is a ``Charge`` fact, which makes it happen once and be given back once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from gkmd.api.problem import Problem
+from gkmd.api.results import CurrencyTotal
+from gkmd.core.money import Money
+from gkmd.group.platform.audit import Audit
+from gkmd.group.platform.facts import Facts, Index
+from gkmd.group.platform.ledger import Ledger, balance_of, earned_by, fees_of, invoice_of
+from gkmd.group.platform.records import Account, Admission, Balance, Charge, Posting, Reservation
+from gkmd.group.platform.settings import PlatformSettings
+
+ACTOR: Final = "gkmd"  # in the audit log, for what follows from something else
+_POINTS: Final = 10_000  # basis points in a whole
+
+
+def fee_of(reservation: Reservation, price: int) -> int:
+    """The platform's part of a price: the agreed basis points of it, rounded half up to the minor unit, and
+    the fixed fee; never more than the price.
+    """
+    share = (price * reservation.fee_points + _POINTS // 2) // _POINTS
+    return min(price, share + reservation.fee_fixed)
+
+
+class Billing:
+    """``admissions`` are those of a reservation, ``charges`` those of a reservation and a currency."""
+
+    def __init__(self, facts: Facts, settings: PlatformSettings, ledger: Ledger, audit: Audit) -> None:
+        self._facts: Final = facts
+        self._settings: Final = settings
+        self._ledger: Final = ledger
+        self._audit: Final = audit
+        self.admissions: Final[Index] = facts.index(Admission, lambda one: one.reservation)
+        self.charges: Final[Index] = facts.index(Charge, lambda one: (one.reservation, one.currency))
+        self._refunded: Final = facts.index(
+            Charge, lambda one: None if one.refunded is None else (one.reservation, one.currency)
+        )
+        self._books: Final = facts.index(Balance, _reservation_of)
+
+    def available(self, account: str, currency: str) -> int:
+        """Minor units that the account can pay: its balance, and what its credit limit leaves. Nothing while
+        the balance is below zero, after a payment that was taken back.
+        """
+        who = self._facts.get(Account, account)
+        if who is None:
+            return 0
+        balance = self.balance(account, currency)
+        return 0 if balance < 0 else balance + self._credit_left(who, currency)
+
+    def balance(self, account: str, currency: str) -> int:
+        """What the account has, as its holder sees it: below zero it owes."""
+        return -self._ledger.balance(balance_of(account), currency)
+
+    def _credit_left(self, who: Account, currency: str) -> int:
+        if who.credit_currency != currency:
+            return 0
+        return max(0, who.credit_limit - self._ledger.balance(invoice_of(who.id), currency))
+
+    def charge(self, reservation: Reservation, party: str, price: Money, now: float) -> None:
+        """Once for each admission: again without a refund in between it changes nothing. The caller has seen
+        that enough is ``available``; Problem ``payment-required`` when it is not.
+        """
+        last = self._last(reservation.id, party)
+        if price.amount == 0 or (last is not None and last.refunded is None):
+            return
+        if price.amount < 0:
+            raise ValueError(f"a price of {price}")
+        if self.available(party, price.currency) < price.amount:
+            raise Problem(
+                "payment-required",
+                f"{price} is to be paid and not enough is there: pay something in first",
+                reason="payment-required",
+            )
+        balance = min(price.amount, self.balance(party, price.currency))
+        fee = fee_of(reservation, price.amount)
+        charge = Charge(
+            reservation.id,
+            party,
+            1 if last is None else last.number + 1,
+            now,
+            price.currency,
+            balance,
+            price.amount - balance,
+            fee,
+            None,
+        )
+        self._facts.put(charge)
+        self._ledger.post(
+            "charge",
+            f"charge:{charge.key}",
+            price.currency,
+            (
+                Posting(balance_of(party), balance),
+                Posting(invoice_of(party), charge.invoice),
+                Posting(earned_by(reservation.id), fee - price.amount),
+                Posting(fees_of(reservation.id), -fee),
+            ),
+            now,
+            reservation=reservation.id,
+            remember=False,
+        )
+
+    def refund(self, reservation: Reservation, admission: Admission, reason: str, now: float) -> None:
+        """Give back all that the admission cost, the fee included, to where it came from; once.
+
+        What went on an invoice that was settled since goes to the balance: it has been paid.
+        """
+        charge = self._last(reservation.id, admission.party)
+        if charge is None or charge.refunded is not None:
+            return
+        owed = max(0, self._ledger.balance(invoice_of(charge.party), charge.currency))
+        invoice = min(charge.invoice, owed)
+        self._facts.put(replace(charge, refunded=now))
+        self._ledger.post(
+            "refund",
+            f"refund:{charge.key}",
+            charge.currency,
+            (
+                Posting(earned_by(reservation.id), charge.amount - charge.fee),
+                Posting(fees_of(reservation.id), charge.fee),
+                Posting(balance_of(charge.party), invoice - charge.amount),
+                Posting(invoice_of(charge.party), -invoice),
+            ),
+            now,
+            reservation=reservation.id,
+            memo=reason,
+            remember=False,
+        )
+        kept = self._facts.get(Admission, admission.key) or admission
+        self._facts.put(replace(kept, refunded=now))
+        self._audit.note(
+            ACTOR,
+            "refund",
+            reservation.id,
+            now,
+            party=charge.party,
+            amount=charge.amount,
+            currency=charge.currency,
+            reason=reason,
+        )
+
+    def _last(self, reservation: str, party: str) -> Charge | None:
+        last, number = None, 1
+        while (one := self._facts.get(Charge, Charge.key_of(reservation, party, number))) is not None:
+            last, number = one, number + 1
+        return last
+
+    def totals(self, reservation: str) -> tuple[CurrencyTotal, ...]:
+        """By the ledger, in the order of the currencies; in a time that does not depend on how many paid."""
+        currencies = sorted({balance.currency for balance in self._books.find(reservation).values()})
+        return tuple(self._total(reservation, currency) for currency in currencies)
+
+    def _total(self, reservation: str, currency: str) -> CurrencyTotal:
+        fees = -self._ledger.balance(fees_of(reservation), currency)
+        net = -self._ledger.balance(earned_by(reservation), currency)
+        return CurrencyTotal(
+            currency,
+            len(self.charges.find((reservation, currency))),
+            len(self._refunded.find((reservation, currency))),
+            fees + net,
+            fees,
+            net,
+        )
+
+    def balanced(self) -> bool:
+        return self._ledger.balanced()
+
+
+def _reservation_of(balance: Balance) -> str | None:
+    form, _, name = balance.account.partition(":")
+    return name if form in ("earned", "fees") else None

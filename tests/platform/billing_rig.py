@@ -1,0 +1,161 @@
+"""The books of a platform without the platform: facts, ledger, billing and a sender with one reservation."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from gkmd.core.change import Change, Put
+from gkmd.core.money import Money
+from gkmd.core.secret import SecretBytes
+from gkmd.group.platform.billing import Billing
+from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.ledger import Ledger, balance_of, invoice_of
+from gkmd.group.platform.outcome import Read
+from gkmd.group.platform.records import ARCHIVED, Account, Admission, Entry, Posting, Reservation
+from gkmd.group.platform.settings import PlatformSettings
+from gkmd.group.platform.work import Who, Work
+
+NOW = 1_000_000.0
+
+
+class Notes:
+    """An audit log that only remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def note(self, actor: str, action: str, subject: str, now: float, **detail: Any) -> None:
+        self.lines.append((action, {"actor": actor, "subject": subject, **detail}))
+
+
+def reservation(name: str = "talk", owner: str = "a-tx", **changed: Any) -> Reservation:
+    fields: dict[str, Any] = {
+        "id": name,
+        "owner": owner,
+        "title": name.title(),
+        "description": "",
+        "starts": NOW,
+        "ends": NOW + 3600,
+        "time_zone": "UTC",
+        "lead": 60.0,
+        "address": ip_address("239.192.0.1"),
+        "from_pool": True,
+        "protocol": 17,
+        "port": 5004,
+        "sources": (),
+        "senders": (),
+        "security": {},
+        "supplied_spi": 0,
+        "supplied_key": None,
+        "supplied_lifetime": 0.0,
+        "capacity": 0,
+        "visibility": "public",
+        "admission": {},
+        "fee_points": 0,
+        "fee_fixed": 0,
+        "created": NOW,
+        "cancelled": None,
+        "version": 1,
+    }
+    return Reservation(**(fields | changed))
+
+
+class Books:
+    """What was committed is ``journal``; ``crash`` forgets everything else and starts again from it."""
+
+    def __init__(self, fee_points: int = 0, fee_fixed: int = 0, **settings: Any) -> None:
+        self.settings = PlatformSettings(**settings)
+        self.journal: dict[tuple[str, str], Any] = {}
+        self.audit = Notes()
+        self._start()
+        self.reservation = reservation(fee_points=fee_points, fee_fixed=fee_fixed)
+        self.facts.put(self.reservation)
+        for name in ("a-tx", "a-rx", "a-ry"):
+            self.account(name)
+        self.commit()
+
+    def _start(self) -> None:
+        archived = {kind.KIND for kind in ARCHIVED}
+        kept = [fact for (kind, _), fact in self.journal.items() if kind not in archived]
+        entries = self.entries()
+        self.facts = Facts(kept, ARCHIVED)
+        self.ledger = Ledger(self.facts, entries[-1] if entries else None)
+        self.billing = Billing(self.facts, self.settings, self.ledger, self.audit)  # type: ignore[arg-type]
+        self.parts()
+
+    def parts(self) -> None:
+        """More parts, made from the facts."""
+
+    def commit(self) -> tuple[Change, ...]:
+        changes = self.facts.commit()
+        for change in changes:
+            if isinstance(change, Put):
+                self.journal[change.fact.KIND, change.fact.key] = change.fact
+            else:
+                del self.journal[change.kind, change.key]  # type: ignore[union-attr]
+        return changes
+
+    def crash(self) -> None:
+        self._start()
+
+    def entries(self) -> list[Entry]:
+        """Of the journal, and with it all that is to be committed."""
+        if hasattr(self, "facts"):
+            self.commit()
+        return [fact for (kind, _), fact in sorted(self.journal.items()) if kind == Entry.KIND]
+
+    def account(
+        self, name: str, credit_limit: int = 0, credit_currency: str = "EUR", **changed: Any
+    ) -> Account:
+        fields: dict[str, Any] = {
+            "id": name,
+            "login": name.removeprefix("a-"),
+            "name": "",
+            "roles": ("receiver",),
+            "classes": (),
+            "confirmed": True,
+            "disabled": False,
+            "password": SecretBytes(b""),
+            "totp": None,
+            "totp_step": 0,
+            "passkeys": (),
+            "credit_limit": credit_limit,
+            "credit_currency": credit_currency,
+            "created": NOW,
+        }
+        account = Account(**(fields | changed))
+        self.facts.put(account)
+        return account
+
+    def credit(self, account: str, amount: int, currency: str = "EUR", reference: str = "") -> None:
+        postings = (Posting("cash", amount), Posting(balance_of(account), -amount))
+        reference = reference or f"deposit:{len(self.entries())}"
+        self.ledger.post("deposit", reference, currency, postings, NOW)
+
+    def settle(self, account: str, amount: int) -> None:
+        postings = (Posting("cash", amount), Posting(invoice_of(account), -amount))
+        self.ledger.post("settlement", f"settlement:{len(self.entries())}", "EUR", postings, NOW)
+
+    def admit(self, party: str, price: Money) -> Admission:
+        """What the door does, in its order."""
+        self.billing.charge(self.reservation, party, price, NOW)
+        admission = Admission(
+            self.reservation.id, party, NOW, "price", price.amount, price.currency, None, None
+        )
+        self.facts.put(admission)
+        return admission
+
+    def admission(self, party: str) -> Admission | None:
+        return self.facts.get(Admission, f"{self.reservation.id}/{party}")
+
+    def work(self, account: str = "", *roles: str) -> Work:
+        who = self.facts.get(Account, account)
+        return Work(Who(account or "stranger", who, frozenset(roles), None, "192.0.2.1"), NOW)
+
+    def finish(self, outcome: Any) -> Any:
+        """What the shell and the platform do with a handler's answer."""
+        while isinstance(outcome, Read):
+            entries = [entry for entry in self.entries() if entry.key > outcome.after]
+            outcome = outcome.resume(tuple(entries[: outcome.limit]), NOW)
+        return outcome
