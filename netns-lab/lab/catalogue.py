@@ -8,16 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One scenario, read without importing it. ``seconds``, its constant SECONDS, is the time it may take."""
+    """One scenario, read without importing it.
+
+    ``seconds``, its constant SECONDS, is the time it may take; ``memory``, MEMORY, is that of its guest.
+    """
 
     name: str
     path: Path
     title: str
     seconds: float
+    memory: str
 
     def load(self) -> Callable[..., None]:
         """Import it; the function ``scenario(lab)``."""
@@ -42,12 +47,12 @@ def read(folder: Path) -> list[Entry]:
 
 def _entry(path: Path) -> Entry:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    seconds = 120.0
+    constants: dict[str, Any] = {"SECONDS": 120.0, "MEMORY": "1G"}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "SECONDS":
-            seconds = float(ast.literal_eval(node.value))
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in constants:
+            constants[node.targets[0].id] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
     title = (ast.get_docstring(tree) or path.parent.name).splitlines()[0]
-    return Entry(path.parent.name, path, title, seconds)
+    return Entry(path.parent.name, path, title, float(constants["SECONDS"]), str(constants["MEMORY"]))
 
 
 def choose(entries: list[Entry], names: list[str]) -> list[Entry]:

@@ -75,13 +75,15 @@ def _line(text: str) -> str:
     return " ".join(text.split()).removeprefix("Error: ").rstrip(".") or "no reason given"
 
 
-def guest_command(words: list[str], *, cpu: int, seconds: float, writable: list[Path]) -> list[str]:
+def guest_command(
+    words: list[str], *, cpu: int, seconds: float, writable: list[Path], memory: str = "1G"
+) -> list[str]:
     """The command line that runs ``words`` in a guest which sees this repository and interpreter."""
     binds = {REPO, Path(sys.prefix).resolve(), *(path.resolve() for path in writable)}
     base = Path(sys.base_prefix).resolve()
     if str(base).startswith(FRESH_IN_GUEST):
         binds.add(base)
-    command = [str(LAUNCHER), "-c", str(cpu), "-t", str(int(seconds)), "-d", str(REPO)]
+    command = [str(LAUNCHER), "-m", memory, "-c", str(cpu), "-t", str(int(seconds)), "-d", str(REPO)]
     for bind in sorted(binds):
         command += ["-b", str(bind)]
     return [*command, "--", *words]

@@ -86,7 +86,11 @@ class Runner:
         if not self._native:
             writable = [self._artefacts, entry.path.parents[1]]
             words = place.guest_command(
-                words, cpu=core, seconds=entry.seconds + BOOT_SECONDS, writable=writable
+                words,
+                cpu=core,
+                seconds=entry.seconds + BOOT_SECONDS,
+                writable=writable,
+                memory=entry.memory,
             )
         self._say(entry, f"=== {entry.name}: {entry.title}", prefix=False)
         began = time.monotonic()
