@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from gkmd.core.address import Path
-from gkmd.core.effect import Ask, Effect, Send, SendMulticast, Tell
+from gkmd.core.effect import Ask, AskPassword, Effect, Send, SendMulticast, Tell
 from gkmd.core.errors import LocalError
 from gkmd.core.fault import fault
 from gkmd.daemon.clock import SteadyClock
@@ -30,7 +30,8 @@ class Machine(Protocol):
 
     def start(self, now: float) -> list[Effect]: ...
     def receive(self, data: bytes, path: Path, now: float) -> list[Effect]: ...
-    def answer(self, ask: Ask, verdict: Verdict, now: float) -> list[Effect]: ...
+    # An Ask gets a Verdict, an AskPassword a PasswordVerdict.
+    def answer(self, ask: Any, verdict: Any, now: float) -> list[Effect]: ...
     def command(self, command: Any, now: float) -> list[Effect]: ...
     def done(self, effect: Effect, result: Exception | None, now: float) -> list[Effect]: ...
     def tick(self, now: float) -> list[Effect]: ...
@@ -98,16 +99,27 @@ class Driver:
         """
         for place, effect in enumerate(effects):
             if type(effect) is Ask:
-                if self._decide is None:
-                    raise LocalError("a machine asked for admission where nobody decides")
-                now = self.clock.now()
-                try:
-                    more = self.machine.answer(effect, self._decide(effect, now), now)
-                except Exception as error:
-                    self.fault("answer", error, str(effect.identity))
-                    more = []
-                return [*effects[:place], *more, *self._answered(effects[place + 1 :])]
+                more = self._answer(effect)
+            elif type(effect) is AskPassword:
+                more = self._ask_password(effect)
+            else:
+                continue
+            return [*effects[:place], *more, *self._answered(effects[place + 1 :])]
         return effects
+
+    def _answer(self, ask: Ask) -> list[Effect]:
+        if self._decide is None:
+            raise LocalError("a machine asked for admission where nobody decides")
+        now = self.clock.now()
+        try:
+            return self.machine.answer(ask, self._decide(ask, now), now)
+        except Exception as error:
+            self.fault("answer", error, str(ask.identity))
+            return []
+
+    def _ask_password(self, ask: AskPassword) -> list[Effect]:
+        """What the answer led to when it is known at once; else the driver answers later by itself."""
+        raise LocalError("a machine asked for a password where nobody knows any")
 
     # -- carrying out ------------------------------------------------------------------------------------
 
