@@ -1,0 +1,150 @@
+"""Forms as they were filled in, and what is wrong with them: a page is shown again with both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import parse_qsl
+
+from gkmd.api.problem import FieldProblem, Problem
+from gkmd.core.money import Money
+
+_FIELDS: Final = 1000
+_DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_CLOCK: Final = re.compile(r"(\d{1,4}):([0-5]\d)(?::([0-5]\d))?")
+
+
+class Form:
+    """Values by the names of the inputs. ``places`` says which input shows a field of the request."""
+
+    def __init__(
+        self,
+        values: Mapping[str, Sequence[str]] | None = None,
+        problem: Problem | None = None,
+        places: Mapping[str, str] | None = None,
+    ) -> None:
+        self._values = dict(values or {})
+        self.problem = problem
+        self.errors: dict[str, str] = {}
+        self.others: list[str] = []
+        if problem is not None:
+            self._place(problem, places or {})
+
+    @classmethod
+    def of(cls, **values: str | Sequence[str]) -> Form:
+        """A form with these values to begin with."""
+        return cls({name: [one] if isinstance(one, str) else list(one) for name, one in values.items()})
+
+    @classmethod
+    def parse(cls, body: bytes) -> Form:
+        """``application/x-www-form-urlencoded``. Problem when it is none."""
+        try:
+            pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=_FIELDS)
+        except ValueError:
+            raise Problem("bad-request", "What was sent is no form.") from None
+        values: dict[str, list[str]] = {}
+        for name, value in pairs:
+            values.setdefault(name, []).append(value)
+        return cls(values)
+
+    def again(self, problem: Problem, places: Mapping[str, str] | None = None) -> Form:
+        """The same values, with what is wrong."""
+        return Form(self._values, problem, places)
+
+    def value(self, name: str, default: str = "") -> str:
+        found = self._values.get(name)
+        return found[0] if found else default
+
+    def text(self, name: str) -> str:
+        return self.value(name).strip()
+
+    def all(self, name: str) -> list[str]:
+        return list(self._values.get(name, ()))
+
+    def has(self, name: str) -> bool:
+        return name in self._values
+
+    def ticked(self, name: str, value: str = "on") -> bool:
+        return value in self._values.get(name, ())
+
+    def error(self, name: str) -> str:
+        return self.errors.get(name, "")
+
+    def _place(self, problem: Problem, places: Mapping[str, str]) -> None:
+        for one in problem.fields:
+            first = one.field.partition(".")[0]
+            place = places.get(one.field) or places.get(first) or first
+            within = one.field if "." in one.field and place not in places.values() else ""
+            text = f"{within} {one.text}".strip()
+            self.errors[place] = f"{self.errors[place]}; {text}" if place in self.errors else text
+        if not problem.fields:
+            self.others.append(problem.detail)
+
+
+class Faults:
+    """Collects what is wrong with the inputs of a form, then says all of it at once."""
+
+    def __init__(self) -> None:
+        self._found: list[FieldProblem] = []
+
+    def add(self, field: str, text: str) -> None:
+        self._found.append(FieldProblem(field, text))
+
+    def end(self) -> None:
+        """Problem("invalid") when there was anything."""
+        if self._found:
+            raise Problem("invalid", "Some fields need another look.", tuple(self._found))
+
+    def money(self, field: str, text: str, currency: str) -> dict[str, object] | None:
+        """``2.50`` or ``2.50 EUR`` as an Amount; None and a note when it is none."""
+        try:
+            found = Money.parse(text.strip().replace(",", "."), currency)
+        except ValueError as error:
+            self.add(field, str(error))
+            return None
+        return {"amount": found.amount, "currency": found.currency}
+
+    def duration(self, field: str, text: str) -> int | None:
+        """Seconds of ``1h30m``, ``90s``, ``1:30`` (hours and minutes); a bare number is minutes."""
+        found = seconds_of(text)
+        if found is None:
+            self.add(field, f"{text[:40]!r} is no duration; write 90m, 1h30m, 45s or 1:30")
+        return found
+
+    def whole(self, field: str, text: str, default: int | None = None) -> int | None:
+        text = text.strip()
+        if not text and default is not None:
+            return default
+        if not re.fullmatch(r"-?[0-9]{1,12}", text):
+            self.add(field, "a whole number is needed")
+            return None
+        return int(text)
+
+    def number(self, field: str, text: str) -> float | None:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text.strip()):
+            self.add(field, "a number is needed")
+            return None
+        return float(text)
+
+
+def seconds_of(text: str) -> int | None:
+    """None when ``text`` is no duration."""
+    text = text.strip().lower().replace(" ", "")
+    if not text or len(text) > 30:
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text) * 60
+    clock = _CLOCK.fullmatch(text)
+    if clock:
+        return int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3] or 0)
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (int(one or 0) for one in found.groups())
+    return days * 86_400 + hours * 3600 + minutes * 60 + seconds
+
+
+def words(text: str) -> list[str]:
+    """What is separated by commas or new lines."""
+    return [one for one in (part.strip() for part in re.split(r"[,\n]", text)) if one]

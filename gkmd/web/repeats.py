@@ -1,0 +1,56 @@
+"""Forms that are posted twice: the second one is given the answer of the first."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+_KEPT_SECONDS: Final = 120.0
+_MOST: Final = 2000
+
+
+class Repeats:
+    """Answers by who posted and the form's own word, kept for two minutes, the oldest forgotten first.
+
+    What makes something for good carries the word on to the daemon, which keeps it longer.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._known: OrderedDict[bytes, tuple[float, asyncio.Future[object]]] = OrderedDict()
+
+    async def run(self, who: str, word: str, make: Callable[[], Awaitable[T]]) -> T:
+        """``make()``, or what it gave for the same word before. An error is not kept."""
+        if not word:
+            return await make()
+        self._forget()
+        key = hashlib.sha256(f"{who}\0{word}".encode()).digest()
+        known = self._known.get(key)
+        if known is not None:
+            return await asyncio.shield(known[1])  # type: ignore[return-value]
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._known[key] = (self._clock(), future)
+        try:
+            made = await make()
+        except BaseException as error:
+            self._known.pop(key, None)
+            if not future.done():
+                future.set_exception(
+                    error if isinstance(error, Exception) else RuntimeError("it was broken off")
+                )
+                future.exception()  # seen: nobody may be waiting
+            raise
+        future.set_result(made)
+        return made
+
+    def _forget(self) -> None:
+        limit = self._clock() - _KEPT_SECONDS
+        while self._known:
+            at, _ = next(iter(self._known.values()))
+            if at >= limit and len(self._known) < _MOST:
+                return
+            self._known.popitem(last=False)

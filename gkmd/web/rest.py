@@ -1,0 +1,165 @@
+"""The REST API: every operation of the table under /api/v1. Who asks is in ``Authorization: Bearer``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from gkmd.api.operations import OPERATIONS, Operation
+from gkmd.api.problem import Problem
+from gkmd.web.bodies import TooLarge, read_body
+from gkmd.web.checked import check
+from gkmd.web.client import Caller, Daemon
+from gkmd.web.live import Streams, stream_response
+from gkmd.web.openapi import PREFIX, document
+from gkmd.web.problems import problem_response
+
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+PROVIDER_OCTETS: Final = 32_768  # escaped as JSON it still fits a line of the daemon's socket
+_BRACES: Final = re.compile(r"\{(\w+)\}")
+_SIGNATURES: Final = ("gkmd-signature", "stripe-signature")
+
+
+class RestApi:
+    """The endpoints. ``routes`` are for the application."""
+
+    def __init__(self, daemon: Daemon, streams: Streams) -> None:
+        self._daemon = daemon
+        self._streams = streams
+        self._document = json.dumps(document(), indent=1, ensure_ascii=False).encode()
+
+    def routes(self) -> list[Route]:
+        found: dict[str, dict[str, Operation]] = {}
+        for operation in OPERATIONS.values():
+            found.setdefault(operation.path, {})[operation.method] = operation
+        routes = [
+            Route(f"{PREFIX}/openapi.json", self._openapi, methods=["GET"]),
+            Route(f"{PREFIX}/reservations/{{id}}/statistics/stream", self._stream, methods=["GET"]),
+            Route("/metrics", self._metrics, methods=["GET"]),
+        ]
+        # Fixed paths first: /reservations/check is no reservation of the name "check".
+        for path in sorted(found, key=lambda one: [part.startswith("{") for part in one.split("/")]):
+            routes.append(Route(PREFIX + path, self._endpoint(found[path]), methods=list(found[path])))
+        routes.append(Route(PREFIX + "/{rest:path}", _unknown, methods=_METHODS))
+        return routes
+
+    def _endpoint(self, methods: dict[str, Operation]) -> Endpoint:
+        async def serve(request: Request) -> Response:
+            method = "GET" if request.method == "HEAD" else request.method
+            return await self._answer(request, methods[method])
+
+        return serve
+
+    async def _answer(self, request: Request, operation: Operation) -> Response:
+        try:
+            if operation.name == "provider-call":
+                data = await _provider_call(request)
+            else:
+                data = await _arguments(request, operation)
+            result = await self._daemon.call(operation.name, data, caller_of(request))
+        except TooLarge as error:
+            problem = Problem("bad-request", f"The body is too large: at most {error.most} octets.")
+            return problem_response(problem, status=413)
+        except _MediaType as error:
+            return problem_response(Problem("bad-request", str(error)), status=415)
+        except Problem as problem:
+            return problem_response(problem)
+        return Response(msgspec.json.encode(result), operation.status, media_type="application/json")
+
+    async def _openapi(self, request: Request) -> Response:
+        return Response(self._document, media_type="application/json")
+
+    async def _stream(self, request: Request) -> Response:
+        """Server-sent events: the statistics of a reservation, whenever they change."""
+        try:
+            data = check(OPERATIONS["statistics"], request.path_params)
+            return await stream_response(request, self._daemon, self._streams, data, caller_of(request))
+        except Problem as problem:
+            return problem_response(problem)
+
+    async def _metrics(self, request: Request) -> Response:
+        try:
+            found = await self._daemon.call("metrics", {}, caller_of(request))
+        except Problem as problem:
+            return problem_response(problem)
+        return PlainTextResponse(found["text"], media_type="text/plain; version=0.0.4")
+
+
+_METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+async def _unknown(request: Request) -> Response:
+    return problem_response(Problem("not-found", f"The API has no path {request.url.path[:200]}."))
+
+
+class _MediaType(Exception):
+    """The body is of another type than JSON."""
+
+
+def caller_of(request: Request) -> Caller:
+    """The bearer of the token in the header, or nobody. Problem when the header is something else."""
+    origin = request.state.origin
+    header = request.headers.get("authorization", "")
+    if not header:
+        return Caller("", origin)
+    scheme, _, token = header.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or len(token) > 200 or not token.isascii():
+        raise Problem("sign-in-required", "Authorization must be: Bearer and a token.")
+    return Caller(token, origin)
+
+
+async def _provider_call(request: Request) -> dict[str, Any]:
+    body = await read_body(request, PROVIDER_OCTETS)
+    signature = next((request.headers[one] for one in _SIGNATURES if one in request.headers), "")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Problem("bad-request", "The body is not UTF-8 text.") from None
+    data = {"provider": request.path_params["provider"], "body": text, "signature": signature}
+    return check(OPERATIONS["provider-call"], data)
+
+
+async def _arguments(request: Request, operation: Operation) -> dict[str, Any]:
+    """The request as plain data, from path, query and body. Problem, TooLarge, _MediaType."""
+    data: dict[str, Any] = {}
+    query = list(request.query_params.multi_items())
+    strict = True
+    if operation.method in ("GET", "DELETE"):
+        strict = False
+        data.update(query)
+        if len(data) != len(query):
+            raise Problem("bad-request", "A parameter of the query is given twice.")
+    elif query:
+        raise Problem("bad-request", "This operation takes its arguments in the body, not in the query.")
+    body = await read_body(request)
+    if body:
+        if operation.method in ("GET", "DELETE"):
+            raise Problem("bad-request", f"{operation.method} takes no body here.")
+        data = _json(request, body)
+    in_path = _BRACES.findall(operation.path)
+    twice = [name for name in in_path if name in data]
+    if twice:
+        raise Problem("bad-request", f"{', '.join(twice)} is in the path already.")
+    data.update({name: request.path_params[name] for name in in_path})
+    return check(operation, data, strict)
+
+
+def _json(request: Request, body: bytes) -> dict[str, Any]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise _MediaType(f"The body must be application/json, not {kind[:100] or 'of no type'}.")
+    try:
+        data = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem("bad-request", f"The body is no JSON: {error}.") from None
+    if not isinstance(data, dict):
+        raise Problem("bad-request", "The body must be a JSON object.")
+    return data
