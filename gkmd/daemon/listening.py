@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from gkmd.core.address import IpAddress
 from gkmd.core.effect import JoinMulticast, LeaveMulticast
 from gkmd.daemon.udp import Udp
 from gkmd.kernel.membership import Memberships
@@ -29,6 +30,11 @@ class Listening:
         if closed is not None:
             self._silence(closed)
             closed.close()
+
+    @property
+    def held(self) -> list[tuple[IpAddress, IpAddress | None]]:
+        """Group and source of every socket of ours that is a member."""
+        return self._memberships.held
 
     def close(self) -> None:
         """Leave everything."""

@@ -38,6 +38,11 @@ class Dataplane(Protocol):
     async def switch_output(self, policy: EspPolicy) -> None:
         """Send on the SA of ``policy.reqid`` from the next packet on. ENOENT: no such policy is installed."""
 
+    async def release(self, group: str, *, closed: bool) -> None:
+        """Nobody answers for this group any more: its SAs go. With ``closed`` its policies stay, until
+        ``close`` or until ``install_policy`` takes one over; without, they go, those released before, too.
+        """
+
     async def recover(self, *, keep_closed: bool = False) -> list[str]:
         """Remove what an earlier gkmd left behind, SAs first; returns one line for the log for each thing.
 

@@ -116,6 +116,7 @@ class LedgerDataplane(ABC):
         self._policies: dict[PolicyKey, EspPolicy] = {}
         self._sas: dict[SaKey, EspSa] = {}
         self._kept: dict[PolicyKey, LeftPolicy] = {}
+        self._released: dict[PolicyKey, str] = {}  # of those that are kept: whose they were in this process
 
     # What an implementation offers. Each raises DataplaneError; to drop what is not there is no error.
     @abstractmethod
@@ -128,6 +129,10 @@ class LedgerDataplane(ABC):
     async def _drop_sa(self, key: SaKey) -> None: ...
     @abstractmethod
     async def _drop_left_policy(self, policy: LeftPolicy) -> None: ...
+    @abstractmethod
+    def _handle(self, policy: EspPolicy) -> object:
+        """The handle of a LeftPolicy for a policy that was put by us."""
+
     @abstractmethod
     async def _leftovers(self) -> tuple[list[LeftSa], list[LeftPolicy]]:
         """SAs and policies with our marks, whoever of us installed them."""
@@ -156,6 +161,7 @@ class LedgerDataplane(ABC):
                 _restore(self._policies, key, before)
                 raise
             self._kept.pop(key, None)
+            self._released.pop(key, None)
 
     async def remove_policy(self, policy: EspPolicy) -> None:
         async with self._lock:
@@ -204,6 +210,21 @@ class LedgerDataplane(ABC):
             await self._put_policy(policy, replace=True)
             self._policies[key] = policy
 
+    async def release(self, group: str, *, closed: bool) -> None:
+        async with self._lock:
+            for sa in [one for one in self._sas.values() if one.group == group]:
+                await self._forget_sa(sa)
+            for key, policy in [item for item in self._policies.items() if item[1].group == group]:
+                if closed:
+                    self._kept[key] = LeftPolicy(describe_policy(policy), key, self._handle(policy))
+                    self._released[key] = group
+                else:
+                    await self._drop_policy(policy)
+                del self._policies[key]
+            for key in [] if closed else [k for k, whose in self._released.items() if whose == group]:
+                await self._drop_left_policy(self._kept[key])
+                del self._kept[key], self._released[key]
+
     async def recover(self, *, keep_closed: bool = False) -> list[str]:
         async with self._lock:
             lines = []
@@ -243,6 +264,7 @@ class LedgerDataplane(ABC):
                 try:
                     await self._drop_left_policy(leftover)
                     del self._kept[key]
+                    self._released.pop(key, None)
                 except DataplaneError as error:
                     failures.append(error)
             if failures:

@@ -56,6 +56,11 @@ class Memberships:
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def held(self) -> list[tuple[IpAddress, IpAddress | None]]:
+        """Group and source of every socket of ours that is a member."""
+        return [(address, source) for address, _, _, source in self._held]
+
     def join(
         self, address: IpAddress, port: int, interface: str, source: IpAddress | None = None
     ) -> socket.socket | None:

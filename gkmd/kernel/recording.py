@@ -85,6 +85,9 @@ class RecordingDataplane(LedgerDataplane):
         if sa is not None:
             self.history.append(("remove-sa", sa))
 
+    def _handle(self, policy: EspPolicy) -> object:
+        return policy
+
     async def _leftovers(self) -> tuple[list[LeftSa], list[LeftPolicy]]:
         sas = [LeftSa(f"SA 0x{spi:08x} to {to}", (to, spi)) for to, spi in self.kernel.sas]
         policies = [LeftPolicy(describe_policy(p), key, p) for key, p in self.kernel.policies.items()]

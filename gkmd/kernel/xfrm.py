@@ -177,6 +177,9 @@ class XfrmDataplane(LedgerDataplane):
             if error.errno != gone:  # the lifetime or somebody else was faster
                 raise
 
+    def _handle(self, policy: EspPolicy) -> object:
+        return tuple(reversed(policy_ids(policy)))
+
     async def _leftovers(self) -> tuple[list[LeftSa], list[LeftPolicy]]:
         sas = await self._ask("list of SAs", SaId(), Request.GETSA, NLM_F_DUMP)
         policies = await self._ask("list of policies", PolicyId(), Request.GETPOLICY, NLM_F_DUMP)
