@@ -307,11 +307,16 @@ class Movement(View):
 
 
 class BalanceView(View):
-    """``available`` counts credit by invoice, too."""
+    """``available`` can be paid now and counts credit by invoice, too; ``owed`` is what is open on the invoice
+    and what a payment that was taken back has left below zero. ``earned``: by the account's transmissions,
+    and not paid out yet. ``movements``: the last ones, newest first.
+    """
 
     balances: tuple[Amount, ...]
     owed: tuple[Amount, ...]
     movements: tuple[Movement, ...]
+    available: tuple[Amount, ...] = ()
+    earned: tuple[Amount, ...] = ()
 
 
 class PaymentView(View):
