@@ -4,9 +4,11 @@
     <- {"id": 1, "ok": true, "result": [...]}
     <- {"id": 2, "ok": false, "error": "there is no group named 'nws'"}
 
-After ``{"command": "events"}`` the connection goes on with ``{"event": {...}}`` lines. Everything that a peer
-can make us hold is bounded: connections, line length, events that a slow reader is behind. The last places
-are kept for root and our own user: whoever is in the control group cannot lock the administrator out.
+A command may be refused with a ``problem`` beside the ``error`` (RFC 9457), and may take time; a connection
+has one request under way. After ``{"command": "events"}`` the connection goes on with ``{"event": {...}}``
+lines. Everything that a peer can make us hold is bounded: connections, line length, events that a slow reader
+is behind. The last places are kept for root and our own user: whoever is in the control group cannot lock the
+administrator out.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
+from gkmd.api.problem import Problem
 from gkmd.core.errors import LocalError
 from gkmd.daemon.control_socket import is_ours, is_welcome, peer_of
 from gkmd.daemon.events import Events
@@ -35,7 +38,8 @@ _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``run`` gets the arguments by name; ``arguments`` are all required strings. It may raise LocalError.
+    """``run`` gets the arguments by name; ``arguments`` are all required strings. It may raise LocalError,
+    and may return an awaitable of its result.
 
     What ``changes`` something is logged with the user who asked for it.
     """
@@ -45,20 +49,41 @@ class Command:
     changes: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of a connection."""
+
+    process: int
+    user: int
+
+
+@dataclass(frozen=True, slots=True)
+class StructuredCommand:
+    """``run`` gets the arguments as they came, any JSON, and checks them itself; it may raise LocalError."""
+
+    run: Callable[[dict[str, Any], Peer], Awaitable[object]]
+
+
 @dataclass(slots=True)
 class ControlServer:
-    """Serves ``commands`` on a listening socket; ``events`` is built in."""
+    """Serves ``commands`` on a listening socket; ``events`` is built in unless ``streams`` is false. A
+    request has at most ``line_octets``.
+    """
 
     listening: socket.socket
-    commands: Mapping[str, Command]
+    commands: Mapping[str, Command | StructuredCommand]
     events: Events
     gid: int
+    line_octets: int = LINE_OCTETS
+    streams: bool = True
     _server: asyncio.Server | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self) -> None:
-        self._server = await asyncio.start_unix_server(self._accept, sock=self.listening, limit=LINE_OCTETS)
+        self._server = await asyncio.start_unix_server(
+            self._accept, sock=self.listening, limit=self.line_octets
+        )
 
     async def close(self) -> None:
         """Close every connection and remove the socket's file."""
@@ -100,7 +125,8 @@ class ControlServer:
             except asyncio.IncompleteReadError:
                 return
             except asyncio.LimitOverrunError:
-                await self._say(writer, {"ok": False, "error": f"a request has at most {LINE_OCTETS} octets"})
+                text = f"a request has at most {self.line_octets} octets"
+                await self._say(writer, {"ok": False, "error": text})
                 return
             try:
                 request = _decode(line)
@@ -109,21 +135,24 @@ class ControlServer:
                 return
             reply: dict[str, object] = {"id": request.pop("id", None)}
             name = request.pop("command", None)
-            if name == "events":
+            if name == "events" and self.streams:
                 await self._stream(reader, writer, reply, request)
                 return
             try:
-                reply |= {"ok": True, "result": self._run(name, request, connection)}
+                reply |= {"ok": True, "result": await self._run(name, request, connection)}
+            except Problem as problem:
+                reply |= {"ok": False, "error": str(problem), "problem": problem.as_json()}
             except LocalError as error:
                 reply |= {"ok": False, "error": str(error)}
             await self._say(writer, reply)
 
-    def _run(self, name: object, arguments: dict[str, Any], connection: socket.socket) -> object:
+    async def _run(self, name: object, arguments: dict[str, Any], connection: socket.socket) -> object:
         command = self.commands.get(name) if isinstance(name, str) else None
         if command is None:
-            raise LocalError(
-                f"unknown command {name!r}; expected one of {', '.join([*self.commands, 'events'])}"
-            )
+            known = [*self.commands, *(["events"] if self.streams else [])]
+            raise LocalError(f"unknown command {repr(name)[:60]}; expected one of {', '.join(known)}")
+        if isinstance(command, StructuredCommand):
+            return await command.run(arguments, Peer(*peer_of(connection)))
         if set(arguments) != set(command.arguments) or not all(
             isinstance(v, str) for v in arguments.values()
         ):
@@ -134,7 +163,8 @@ class ControlServer:
             self.events.tell(
                 "operator-command", "info", {"command": name, **arguments, "uid": user, "pid": process}
             )
-        return command.run(**arguments)
+        result = command.run(**arguments)
+        return await result if isinstance(result, Awaitable) else result
 
     async def _stream(
         self,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from gkmd.api.problem import Problem
 from gkmd.core.errors import LocalError
 
 REPLY_SECONDS: Final = 30.0
@@ -51,13 +52,25 @@ class ControlClient:
 
     def request(self, command: str, **arguments: str) -> Any:
         """The result of a command; LocalError with the daemon's words when it refuses."""
-        line = json.dumps({"id": 1, "command": command, **arguments}).encode() + b"\n"
-        with contextlib.suppress(BrokenPipeError):  # it may have said why before it hung up
-            self._socket.sendall(line)
-        reply = self._read()
+        reply = self._exchange({"command": command, **arguments})
         if not reply.get("ok"):
-            raise LocalError(str(reply.get("error", "gkmd gave no reason")))
+            raise LocalError(_reason(reply))
         return reply.get("result")
+
+    def call(self, operation: str, request: dict[str, Any], token: str = "", origin: str = "") -> Any:
+        """The result of an operation of the platform (``gkmd.api.operations``), as plain data. Problem when
+        it is refused.
+
+        Without a ``token`` the caller is the operator on the operator's socket, nobody on the portal's.
+        """
+        asked = {"operation": operation, "request": request, "token": token, "origin": origin}
+        reply = self._exchange({"command": "platform", **asked})
+        if reply.get("ok"):
+            return reply.get("result")
+        problem = reply.get("problem")
+        if isinstance(problem, dict):
+            raise Problem.of_json(problem)
+        raise Problem("unavailable", _reason(reply))
 
     def events(self, level: str = "info") -> Iterator[dict[str, Any]]:
         """Events from now on, until the daemon or the caller ends."""
@@ -68,6 +81,12 @@ class ControlClient:
             if not line:
                 return
             yield json.loads(line)["event"]
+
+    def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
+        line = json.dumps({"id": 1, **request}).encode() + b"\n"
+        with contextlib.suppress(BrokenPipeError):  # it may have said why before it hung up
+            self._socket.sendall(line)
+        return self._read()
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -80,3 +99,7 @@ class ControlClient:
             raise LocalError("gkmd closed the connection: it is stopping, or you are not allowed to use it")
         reply: dict[str, Any] = json.loads(line)
         return reply
+
+
+def _reason(reply: dict[str, Any]) -> str:
+    return str(reply.get("error", "gkmd gave no reason"))

@@ -31,9 +31,9 @@ def bind_control(settings: ControlSettings, owner: pwd.struct_passwd | None) -> 
     path = settings.socket
     uid, gid = (-1, -1) if owner is None else (owner.pw_uid, owner.pw_gid)
     if settings.group:
-        gid = group_number(settings.group)
-    _make_folder(path.parent, owner)
-    _clear(path)
+        gid = group_number(settings.group, settings.table)
+    _make_folder(settings, owner)
+    _clear(path, settings.table)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     # The file gets its mode as it is made, and a link that somebody puts in its place is not followed: the
     # folder may belong to the user that we are about to become, and we may still be root.
@@ -45,20 +45,20 @@ def bind_control(settings: ControlSettings, owner: pwd.struct_passwd | None) -> 
     except OSError as error:
         control.close()
         raise LocalError(
-            f"cannot make the control socket {path}: {_reason(error)}; {_advice(error)}"
+            f"cannot make the control socket {path}: {_reason(error)}; {_advice(error, settings.table)}"
         ) from None
     finally:
         os.umask(before)
     return control
 
 
-def group_number(group: str) -> int:
+def group_number(group: str, table: str = "control") -> int:
     """The number of the group that may use the socket; ConfigError when it does not exist."""
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
         raise ConfigError(
-            f"control.group: there is no group {group!r}: `groupadd --system {group}`"
+            f"{table}.group: there is no group {group!r}: `groupadd --system {group}`"
         ) from None
 
 
@@ -66,17 +66,18 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _advice(error: OSError) -> str:
+def _advice(error: OSError, table: str) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "configure [control] socket in a folder that this user can write"
+        return f"configure [{table}] socket in a folder that this user can write"
     if error.errno == errno.ENOSPC:
         return "the disk is full"
     if error.errno == errno.ENAMETOOLONG or "path too long" in str(error):
         return "configure a shorter path"
-    return "configure another path in [control] socket"
+    return f"configure another path in [{table}] socket"
 
 
-def _make_folder(folder: Path, owner: pwd.struct_passwd | None) -> None:
+def _make_folder(settings: ControlSettings, owner: pwd.struct_passwd | None) -> None:
+    folder = settings.socket.parent
     try:
         if not folder.exists():
             folder.mkdir(mode=0o755, parents=True)
@@ -84,11 +85,12 @@ def _make_folder(folder: Path, owner: pwd.struct_passwd | None) -> None:
                 os.chown(folder, owner.pw_uid, owner.pw_gid)
     except OSError as error:
         raise LocalError(
-            f"cannot make the folder {folder} of the control socket: {error.strerror}; {_advice(error)}"
+            f"cannot make the folder {folder} of the control socket: {error.strerror};"
+            f" {_advice(error, settings.table)}"
         ) from None
 
 
-def _clear(path: Path) -> None:
+def _clear(path: Path, table: str) -> None:
     """Remove what a crash left; LocalError when it lives, or is no socket."""
     try:
         found = path.lstat()
@@ -108,7 +110,7 @@ def _clear(path: Path) -> None:
         except OSError as error:
             raise LocalError(f"cannot probe the control socket {path}: {error.strerror}") from None
     raise LocalError(
-        f"another gkmd is running: it answers on {path}; stop it, or configure another [control] socket"
+        f"another gkmd is running: it answers on {path}; stop it, or configure another [{table}] socket"
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import pwd
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from pyprctl import Cap
 
@@ -16,7 +17,7 @@ import gkmd
 from gkmd.core.errors import GkmdError
 from gkmd.daemon import privileges
 from gkmd.daemon.clock import SteadyClock
-from gkmd.daemon.control import Command, ControlServer
+from gkmd.daemon.control import LINE_OCTETS, Command, ControlServer, StructuredCommand
 from gkmd.daemon.control_socket import bind_control
 from gkmd.daemon.events import Events
 from gkmd.daemon.logs import FromLibraries, Log
@@ -24,14 +25,37 @@ from gkmd.daemon.notify import notify
 from gkmd.daemon.process_config import ControlSettings, ProcessSettings
 from gkmd.daemon.udp import Udp
 
+Commands: TypeAlias = Mapping[str, Command | StructuredCommand]
+
+
+class _Bound:
+    """A control socket that is bound and not yet served."""
+
+    def __init__(self, settings: ControlSettings, owner: pwd.struct_passwd | None) -> None:
+        self.path = settings.socket
+        self.socket = bind_control(settings, owner)
+        self.gid = os.stat(self.path).st_gid
+
+    def unbind(self) -> None:
+        self.socket.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
 
 class Process:
     """The parts that live as long as the process. Made before privileges are dropped.
 
-    ``become`` and ``account`` are told apart because files are made in between.
+    ``become`` and ``account`` are told apart because files are made in between. ``portal`` is the socket of
+    the platform's portal, which has commands of its own.
     """
 
-    def __init__(self, role: str, settings: ProcessSettings, control: ControlSettings) -> None:
+    def __init__(
+        self,
+        role: str,
+        settings: ProcessSettings,
+        control: ControlSettings,
+        portal: ControlSettings | None = None,
+    ) -> None:
         self.role = role
         self.clock = SteadyClock()
         self.log = Log(self.clock.now, settings.log_level, settings.log_format)
@@ -41,19 +65,21 @@ class Process:
         self.started = self.clock.now()
         self.account = privileges.account(settings.user)
         self._settings = settings
-        self._control = control
-        self._listening = bind_control(control, self.account)
-        self._gid = self._listening_gid()
-        self._server: ControlServer | None = None
+        self._control = _Bound(control, self.account)
+        self._portal: _Bound | None = None
+        if portal is not None:
+            try:
+                self._portal = _Bound(portal, self.account)
+            except BaseException:
+                self._control.unbind()
+                raise
+        self._servers: list[ControlServer] = []
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
 
-    def _listening_gid(self) -> int:
-        return os.stat(self._control.socket).st_gid
-
     def become(self, keep: frozenset[Cap]) -> None:
         """Give up what the work does not need; warn when that leaves us root."""
-        supplementary = (self._gid,) if self.account is not None else ()
+        supplementary = (self._control.gid,) if self.account is not None else ()
         privileges.drop(self.account, keep, supplementary)
         privileges.hide_memory()
         if self.account is None and os.geteuid() == 0:
@@ -74,15 +100,19 @@ class Process:
             self.events.tell("restart-needed", "warning", {"changed": changed})
 
     def unbind(self) -> None:
-        """Undo the control socket when the start fails later on."""
-        self._listening.close()
-        try:
-            os.unlink(self._control.socket)
-        except OSError:
-            return
+        """Undo the control sockets when the start fails later on."""
+        self._control.unbind()
+        if self._portal is not None:
+            self._portal.unbind()
 
-    async def serve(self, commands: Mapping[str, Command], reload: Callable[[], None]) -> None:
-        """Say that we are ready, then serve the control socket until SIGTERM or SIGINT."""
+    async def serve(
+        self,
+        commands: Commands,
+        reload: Callable[[], None],
+        portal: Commands | None = None,
+        line_octets: int = LINE_OCTETS,
+    ) -> None:
+        """Say that we are ready, then serve the control sockets until SIGTERM or SIGINT."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_exception)
         self.events.batch(loop.call_later)
@@ -90,8 +120,17 @@ class Process:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload, reload)
         everything = {**commands, "recent": Command(self.events.recent)}
-        self._server = ControlServer(self._listening, everything, self.events, self._gid)
-        await self._server.start()
+        bound = self._control
+        self._servers.append(
+            ControlServer(bound.socket, everything, self.events, bound.gid, line_octets=line_octets)
+        )
+        if self._portal is not None and portal is not None:
+            bound = self._portal
+            self._servers.append(
+                ControlServer(bound.socket, portal, self.events, bound.gid, line_octets, streams=False)
+            )
+        for server in self._servers:
+            await server.start()
         self.events.tell(
             "started", "info", {"role": self.role, "version": gkmd.__version__, "pid": os.getpid()}
         )
@@ -105,8 +144,8 @@ class Process:
 
     async def close(self) -> None:
         """The last words."""
-        if self._server is not None:
-            await self._server.close()
+        for server in self._servers:
+            await server.close()
         self.events.tell("stopped", "info", {"role": self.role})
         self.events.batch(None)
 

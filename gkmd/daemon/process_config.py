@@ -35,11 +35,12 @@ class ProcessSettings:
 
 @dataclass(frozen=True, slots=True)
 class ControlSettings:
-    """``group`` empty: the socket belongs to the process's own group."""
+    """``group`` empty: the socket belongs to the process's own group. ``table`` of the configuration."""
 
     socket: Path
     mode: int
     group: str
+    table: str = "control"
 
 
 def host_identity() -> str:
