@@ -4,6 +4,7 @@
     while isinstance(outcome, Verify | Hash | Read):
         outcome = outcome.resume(what the shell found, now)
 
+What ``resume`` returns is an Outcome for the shell; a handler's own gives its result or another of these.
 ``left`` of Done and of Failed is carried out and journalled before the result or the problem is told.
 """
 
@@ -65,7 +66,7 @@ class Verify:
 
     verifier: str
     password: SecretBytes
-    resume: Callable[[bool, float], Outcome]
+    resume: Callable[[bool, float], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Hash:
     """Make an argon2id string of a password, then ``resume(string, now)``."""
 
     password: SecretBytes
-    resume: Callable[[str, float], Outcome]
+    resume: Callable[[str, float], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Read:
     kind: str
     after: str
     limit: int
-    resume: Callable[[tuple[Any, ...], float], Outcome]
+    resume: Callable[[tuple[Any, ...], float], Any]
     descending: bool = False
 
 

@@ -1,0 +1,196 @@
+"""The audit log: who did what, as lines that are only added, each bound to all before it by a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from gkmd.api import requests as q
+from gkmd.api import results as r
+from gkmd.group.platform.allowance import Allowance
+from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.outcome import Read
+from gkmd.group.platform.records import AuditLine
+from gkmd.group.platform.work import Handlers, Work
+
+STRANGER: Final = "stranger"
+BEGINNING: Final = "0" * 64  # what the first line follows
+_PAGE: Final = 1000  # lines read at once
+_MOST_READ: Final = 20_000  # lines looked at for one page of an answer
+_REFUSALS: Final = 100.0  # lines about refusals at once,
+_REFUSAL_RATE: Final = 1.0  # and a second: strangers must not fill the journal
+
+
+class Audit:
+    """``name_of`` gives the login or list name that belongs to an id, "" when it is forgotten."""
+
+    __slots__ = ("_facts", "_name_of", "_omitted", "_refusals")
+
+    def __init__(
+        self, facts: Facts, last_line: AuditLine | None = None, name_of: Callable[[str], str] = str
+    ) -> None:
+        self._facts: Final = facts
+        self._name_of: Final = name_of
+        self._refusals: Final = Allowance(_REFUSAL_RATE, _REFUSALS)
+        self._omitted = 0
+        if last_line is not None:
+            facts.resume(last_line)
+
+    @property
+    def lines(self) -> int:
+        last = self._facts.newest(AuditLine)
+        return 0 if last is None else last.number
+
+    @property
+    def head(self) -> str:
+        """Digest of the last line; of no line ``BEGINNING``."""
+        last = self._facts.newest(AuditLine)
+        return BEGINNING if last is None else last.digest
+
+    def note(self, actor: str, action: str, subject: str, now: float, **detail: Any) -> None:
+        """One more line. ``actor`` and ``subject`` are ids; ``detail`` is JSON without names and secrets."""
+        # As it will be read: tuples are lists there.
+        detail = json.loads(json.dumps(detail, allow_nan=False))
+        line = AuditLine(self.lines + 1, float(now), actor, action, subject, detail, self.head, "")
+        self._facts.put(sealed(line))
+
+    def refusal(self, actor: str, action: str, subject: str, now: float, **detail: Any) -> None:
+        """A line about something that was refused, unless there were too many of late: the next one says how
+        many were left out.
+        """
+        if self._refusals.take("", now) is not None:
+            self._omitted += 1
+            return
+        if self._omitted:
+            detail["omitted"] = self._omitted
+            self._omitted = 0
+        self.note(actor, action, subject, now, **detail)
+
+    def operations(self) -> Handlers:
+        return {"audit": self._list, "audit-verify": self._verify}
+
+    def _list(self, request: q.ListAudit, work: Work) -> Read:
+        found: list[AuditLine] = []
+        limit = max(1, min(request.limit, 500))
+        looked_at = 0
+
+        def resume(lines: tuple[AuditLine, ...], now: float) -> r.Audit | Read:
+            nonlocal looked_at
+            for line in lines:
+                looked_at += 1
+                if request.subject in ("", line.subject) and request.actor in ("", line.actor):
+                    found.append(line)
+                    if len(found) == limit:
+                        return self._page(found, line.key)
+            if len(lines) < _PAGE:
+                return self._page(found, "")
+            if looked_at >= _MOST_READ:
+                return self._page(found, lines[-1].key)
+            return read(lines[-1].key)
+
+        def read(after: str) -> Read:
+            return Read(AuditLine.KIND, after, _PAGE, resume, descending=request.newest)
+
+        return read(request.after)
+
+    def _page(self, lines: list[AuditLine], after: str) -> r.Audit:
+        return r.Audit(
+            tuple(
+                r.AuditView(
+                    line.number,
+                    line.at,
+                    line.actor,
+                    self._name_of(line.actor),
+                    line.action,
+                    line.subject,
+                    self._name_of(line.subject),
+                    line.detail,
+                    line.previous,
+                    line.digest,
+                )
+                for line in lines
+            ),
+            after,
+        )
+
+    def _verify(self, request: q.Nothing, work: Work) -> Read:
+        chain = Chain()
+        # Lines that are added meanwhile are verified when they are read, and not missed when they are not.
+        expected = self._facts.newest(AuditLine)
+
+        def resume(lines: tuple[AuditLine, ...], now: float) -> r.AuditVerified | Read:
+            chain.follow(lines)
+            if not chain.why and len(lines) == _PAGE:
+                return read(lines[-1].key)
+            chain.finish(expected)
+            why, broken = chain.why, chain.broken
+            self.note(work.who.actor, "audit-verify", "", now, lines=chain.lines, broken=broken)
+            return r.AuditVerified(chain.lines, chain.head, broken, why)
+
+        def read(after: str) -> Read:
+            return Read(AuditLine.KIND, after, _PAGE, resume)
+
+        return read("")
+
+
+class Chain:
+    """Follows lines in their order; ``why`` is "" as long as each fits, ``broken`` the number of the first
+    that does not.
+    """
+
+    __slots__ = ("broken", "head", "lines", "why")
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.head = BEGINNING
+        self.broken: int | None = None
+        self.why = ""
+
+    def follow(self, lines: Iterable[AuditLine]) -> None:
+        for line in lines:
+            if self.why:
+                return
+            wanted = self.lines + 1
+            if line.number != wanted:
+                self._break(wanted, f"line {wanted} was needed, line {line.number} was found")
+            elif line.previous != self.head:
+                self._break(wanted, f"line {wanted} does not follow the line before it")
+            elif sealed(line).digest != line.digest:
+                self._break(wanted, f"line {wanted} is not as it was written")
+            else:
+                self.lines, self.head = line.number, line.digest
+
+    def finish(self, last: AuditLine | None) -> None:
+        """``last`` is what the log must reach to at least, as the daemon remembers it."""
+        if self.why or last is None:
+            return
+        if self.lines < last.number:
+            text = f"the log ends with line {self.lines}, but line {last.number} was written"
+            self._break(self.lines + 1, text)
+        elif self.lines == last.number and self.head != last.digest:
+            self._break(last.number, f"line {last.number} is another one than was written")
+
+    def _break(self, number: int, why: str) -> None:
+        self.broken, self.why = number, why
+
+
+def sealed(line: AuditLine) -> AuditLine:
+    """The line with its digest: SHA-256 over the canonical JSON (keys in order, no spaces, UTF-8) of an
+    object of all other fields.
+    """
+    fields = {
+        "number": line.number,
+        "at": line.at,
+        "actor": line.actor,
+        "action": line.action,
+        "subject": line.subject,
+        "detail": line.detail,
+        "previous": line.previous,
+    }
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return AuditLine(
+        line.number, line.at, line.actor, line.action, line.subject, line.detail, line.previous, digest
+    )

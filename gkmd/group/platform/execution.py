@@ -1,0 +1,128 @@
+"""How one operation of the API is carried out: who calls, may they, what came of it, and its audit line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from gkmd.api.operations import OPERATIONS, Operation
+from gkmd.api.problem import Problem
+from gkmd.group.model import Left
+from gkmd.group.platform.access import Access
+from gkmd.group.platform.allowance import Allowance
+from gkmd.group.platform.audit import STRANGER, Audit
+from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.lock_out import network
+from gkmd.group.platform.outcome import Call, Done, Failed, Hash, Outcome, Read, Verify
+from gkmd.group.platform.work import Handler, Work
+
+# (a second, at once) for callers without a session, by their address.
+_ALLOWANCES: Final[Mapping[str, tuple[float, float]]] = {
+    "sign-in": (1.0, 30.0),
+    "passkey-sign-in-begin": (1.0, 30.0),
+    "passkey-sign-in": (1.0, 30.0),
+    "sign-up": (1 / 60, 10.0),
+    "provider-call": (10.0, 100.0),
+}
+_ANYTHING: Final = (50.0, 300.0)
+_AUDITED: Final = frozenset({"forbidden"})  # refusals that are worth a line whatever the operation was
+
+
+class Execution:
+    """``handlers`` by the name of the operation; what has none is Problem ``unavailable``."""
+
+    __slots__ = ("_access", "_allowances", "_audit", "_facts", "_handlers")
+
+    def __init__(self, facts: Facts, access: Access, audit: Audit, handlers: Mapping[str, Handler]) -> None:
+        self._facts: Final = facts
+        self._access: Final = access
+        self._audit: Final = audit
+        self._handlers: Final = handlers
+        self._allowances: Final = {name: Allowance(*pair) for name, pair in _ALLOWANCES.items()}
+        self._allowances[""] = Allowance(*_ANYTHING)
+
+    def execute(self, call: Call, now: float) -> Outcome:
+        """Never raises Problem: a refusal is Failed."""
+        operation = OPERATIONS.get(call.operation)
+        if operation is None:
+            return Failed(Problem("not-found", f"there is no operation {call.operation!r}"))
+        who = self._access.who(call.caller, now)
+        work = Work(who, now)
+
+        def begin() -> Any:
+            if not isinstance(call.request, operation.request):
+                raise Problem("bad-request", f"{operation.name} takes a {operation.request.__name__}")
+            self._allow(operation, work, now)
+            self._access.check(operation, call.caller, who)
+            handler = self._handlers.get(operation.name)
+            if handler is None:
+                raise Problem("unavailable", f"{operation.name} is not offered by this server")
+            return handler(call.request, work)
+
+        return self._step(operation, call, work, begin)
+
+    def _allow(self, operation: Operation, work: Work, now: float) -> None:
+        if work.who.actor != STRANGER:
+            return
+        allowance = self._allowances.get(operation.name) or self._allowances[""]
+        come_back = allowance.take(network(work.who.origin), now)
+        if come_back is not None:
+            raise Problem(
+                "too-many-requests",
+                "too many requests come from this address; wait a little",
+                (),
+                "",
+                come_back,
+            )
+
+    def _step(self, operation: Operation, call: Call, work: Work, run: Callable[[], Any]) -> Outcome:
+        lines = self._audit.lines
+        try:
+            result = run()
+            if isinstance(result, Verify | Hash | Read):
+                if self._facts.changed:
+                    # They would be journalled after what others change meanwhile.
+                    raise RuntimeError(f"{operation.name} changes facts before its last step")
+                return self._resumed(operation, call, work, result)
+            if operation.changes and self._facts.changed and self._audit.lines == lines:
+                self._audit.note(work.who.actor, operation.name, "", work.now)
+        except Problem as problem:
+            return self._failed(operation, work, problem)
+        except BaseException:
+            self._facts.rollback()
+            raise
+        self._access.used(work.who, work.now)
+        return Done(result, self._left(work), tuple(work.disowned), tuple(work.tells))
+
+    def _failed(self, operation: Operation, work: Work, problem: Problem) -> Failed:
+        self._facts.rollback()
+        who = work.who
+        if problem.code in _AUDITED and not work.remains:
+            self._audit.refusal(
+                who.actor, operation.name, "", work.now, refused=problem.code, origin=who.origin
+            )
+        for act in work.remains:
+            act()
+        return Failed(problem, self._left(work), tuple(work.disowned), tuple(work.tells))
+
+    def _left(self, work: Work) -> Left:
+        return Left((*self._facts.commit(), *work.changes), tuple(work.orders))
+
+    def _resumed(
+        self, operation: Operation, call: Call, work: Work, step: Verify | Hash | Read
+    ) -> Verify | Hash | Read:
+        inner = step.resume
+
+        def resume(found: Any, now: float) -> Outcome:
+            work.now = now
+
+            def run() -> Any:
+                # Others were served in between.
+                work.who = self._access.again(work.who, call.caller, now)
+                self._access.check(operation, call.caller, work.who)
+                return inner(found, now)
+
+            return self._step(operation, call, work, run)
+
+        return replace(step, resume=resume)
