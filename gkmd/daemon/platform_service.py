@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol, cast
 
 import msgspec
 
@@ -133,13 +133,14 @@ class PlatformService:
     async def _looked_up(self, question: Verify | Hash | Read) -> Outcome:
         if isinstance(question, Verify):
             right = await self._pool.verify(question.verifier, question.password, Asker.SIGN_IN)
-            return question.resume(right, self._now())
+            return cast(Outcome, question.resume(right, self._now()))
         if isinstance(question, Hash):
-            return question.resume(await self._pool.hash(question.password, Asker.SIGN_IN), self._now())
+            hashed = await self._pool.hash(question.password, Asker.SIGN_IN)
+            return cast(Outcome, question.resume(hashed, self._now()))
         limit = min(question.limit, MOST_READ)
         read = partial(self._archive.read, question.kind, question.after, limit, question.descending)
         facts = await asyncio.get_running_loop().run_in_executor(self._readers, read)
-        return question.resume(facts, self._now())
+        return cast(Outcome, question.resume(facts, self._now()))
 
     async def _carry_out(self, operation: Operation, outcome: Done | Failed) -> None:
         left, disowned = outcome.left, outcome.disowned

@@ -14,6 +14,9 @@ from gkmd.crypto.seal_at_rest import MASTER_KEY_OCTETS, MasterKey
 from gkmd.daemon import values
 from gkmd.daemon.credential_config import read_credentials
 from gkmd.daemon.group_config import read_group
+from gkmd.daemon.password_pool import workers_by_default
+from gkmd.daemon.platform_config import PLATFORM_SOCKET as PLATFORM_SOCKET
+from gkmd.daemon.platform_config import PlatformConfig, read_platform
 from gkmd.daemon.process_config import (
     ControlSettings,
     ProcessSettings,
@@ -56,6 +59,7 @@ class ServerConfig:
     settings: GcksSettings
     groups: tuple[GroupPolicy, ...]
     hide_groups: bool
+    platform: PlatformConfig | None
     warnings: tuple[str, ...]
 
 
@@ -72,10 +76,12 @@ def read(section: Section, file: Path) -> ServerConfig:
     settings = _settings(ike)
     state = section.table("state")
     groups = tuple(read_group(one, warnings) for one in section.tables("group"))
+    listen = section.get("listen", values.list_of(values.endpoint, 1), list(LISTEN))
+    platform = _platform(section, identity, listen, warnings)
     config = ServerConfig(
         file=file,
         identity=identity,
-        listen=section.get("listen", values.list_of(values.endpoint, 1), list(LISTEN)),
+        listen=listen,
         any_family=not section.has("listen"),
         process=read_process(section.table("process")),
         control=read_control(section.table("control"), CONTROL_SOCKET),
@@ -86,12 +92,25 @@ def read(section: Section, file: Path) -> ServerConfig:
         settings=settings,
         groups=groups,
         hide_groups=section.get("hide_groups", values.boolean, False),
+        platform=platform,
         warnings=tuple(warnings),
     )
     state.finish()
     section.finish()
     _check_groups(section, groups)
     return config
+
+
+def _platform(
+    section: Section, identity: Identity, listen: tuple[tuple[str, int], ...], warnings: list[str]
+) -> PlatformConfig | None:
+    """None without a [platform]; its keys are read all the same, to find none that is unknown."""
+    authorities = section.table("credentials").get("ca", values.list_of(values.text), [])
+    wanted = section.has("platform")
+    advice = warnings if wanted else []
+    files = authorities if wanted else ()
+    platform = read_platform(section.table("platform"), identity, listen, files, workers_by_default(), advice)
+    return platform if wanted else None
 
 
 def _settings(ike: Section) -> GcksSettings:
