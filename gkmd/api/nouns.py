@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 Line: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200)]
 Text: TypeAlias = Annotated[str, Meta(max_length=4000)]
 Word: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100)]
+Pattern: TypeAlias = Annotated[str, Meta(min_length=1, max_length=2000)]  # a DN in hex is long
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
 Login: TypeAlias = Annotated[str, Meta(min_length=2, max_length=64, pattern=r"^[a-z0-9][a-z0-9._@+-]*$")]
 Password: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -42,7 +43,7 @@ class Rule(Strict, omit_defaults=True):
 
     open: bool = False
     names: bool = False
-    identities: tuple[Line, ...] = ()
+    identities: tuple[Pattern, ...] = ()
     classes: tuple[Word, ...] = ()
     price: Amount | None = None
     vouchers: bool = False
