@@ -33,9 +33,8 @@ def plain(rule: Rule) -> dict[str, Any]:
 
 def check(rule: Rule, field: str = "admission") -> tuple[FieldProblem, ...]:
     """All that is wrong with it; of a rule that is too large that alone."""
-    nodes = patterns = 0
-    for depth, _, node in _walk(rule, field):
-        nodes += 1
+    patterns = 0
+    for nodes, (depth, _, node) in enumerate(_walk(rule, field), 1):
         patterns += len(node.identities) + len(node.classes)
         if depth > DEEPEST:
             return (FieldProblem(field, f"it is nested deeper than {DEEPEST} levels"),)

@@ -46,7 +46,7 @@ def owned(facts: Facts, id: str, who: Who) -> Reservation:
     other: who does not own it does not learn whether it exists.
     """
     reservation = facts.get(Reservation, id)
-    if reservation is not None:
-        if who.operates or (who.account is not None and who.account.id == reservation.owner):
-            return reservation
-    raise Problem("not-found", f"you have no reservation {id!r}")
+    mine = who.account is not None and reservation is not None and who.account.id == reservation.owner
+    if reservation is None or not (mine or who.operates):
+        raise Problem("not-found", f"you have no reservation {id!r}")
+    return reservation

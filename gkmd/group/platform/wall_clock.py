@@ -70,9 +70,7 @@ def _local(moment: datetime, where: ZoneInfo) -> WallClock:
     if first.astimezone(UTC).astimezone(where).replace(tzinfo=None) != moment:
         # In a gap the offset before it, as fold 0 has it, leads to the time that the clocks show instead.
         later = first.astimezone(UTC).astimezone(where).replace(tzinfo=None).isoformat(timespec="minutes")
-        reason = (
-            f"{text} does not exist in {where.key}: the clocks are put forward; {later} is what they show"
-        )
+        reason = f"{text} does not exist in {where.key}: the clocks go forward to {later}"
     else:
         one, other = (f"{text}{_offset(clock)}" for clock in (first, second))
         reason = f"{text} comes twice in {where.key}, when the clocks are put back: say {one} or {other}"
