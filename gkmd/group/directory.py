@@ -90,6 +90,11 @@ class Directory:
             *(change for group in self._groups.values() for change in group.flush(now)),
         )
 
+    @property
+    def doorkeeper(self) -> Doorkeeper | None:
+        """Who knows the reservations, None without a platform."""
+        return self._doorkeeper
+
     def start_changes(self) -> tuple[Change, ...]:
         """What construction has changed: first SAs of new groups, ends of those that are no more. Once."""
         changes, self._start = self._start, ()
