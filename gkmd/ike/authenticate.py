@@ -26,6 +26,7 @@ from gkmd.crypto.authentication import (
 )
 from gkmd.crypto.certificates import certificate_key
 from gkmd.crypto.raw_keys import check_pinned
+from gkmd.group.doorkeeper import Doorkeeper
 from gkmd.ike import grounds
 from gkmd.ike.credentials import Credentials
 from gkmd.ike.grounds import Believed
@@ -85,12 +86,25 @@ class Covered:
 
 
 class Authenticator:
-    """Credentials made ready: what we send about ourselves is built once."""
+    """Credentials made ready: what we send about ourselves is built once.
 
-    __slots__ = ("_certs", "_credentials", "_pinned", "_secrets", "certificate_requests", "id_payload")
+    A pre-shared key of the configuration goes before a ticket's.
+    """
 
-    def __init__(self, credentials: Credentials) -> None:
+    __slots__ = (
+        "_certs",
+        "_credentials",
+        "_doorkeeper",
+        "_pinned",
+        "_secrets",
+        "certificate_requests",
+        "id_payload",
+    )
+
+    def __init__(self, credentials: Credentials, doorkeeper: Doorkeeper | None = None) -> None:
+        """``doorkeeper``: a key server's, who knows the secrets of tickets."""
         self._credentials: Final = credentials
+        self._doorkeeper: Final = doorkeeper
         self._secrets: Final[Mapping[Identity, SecretBytes]] = {
             canonical(identity): secret for identity, secret in credentials.pre_shared_keys.items()
         }
@@ -117,7 +131,7 @@ class Authenticator:
         ``peer`` could check.
         """
         octets = covered.octets(self.id_payload)
-        secret = self._secrets.get(peer)
+        secret = self._secret_of(peer)[0]
         key = self._credentials.signing_key
         if secret is not None and (key is None or peer_method == AuthMethod.SHARED_KEY):
             data = psk_auth(covered.prf, secret, octets)
@@ -126,8 +140,17 @@ class Authenticator:
             raise PeerError(
                 NotifyType.AUTHENTICATION_FAILED, f"nothing to authenticate ourselves to {peer} with"
             )
+        return self.sign(covered, peer_hashes)
+
+    def sign(self, covered: Covered, peer_hashes: Collection[int]) -> list[Payload]:
+        """Our [CERT...] and AUTH by a signature. PeerError(AUTHENTICATION_FAILED) when the peer can check
+        none.
+        """
+        key = self._credentials.signing_key
         try:
-            identifier, signature = key.sign(octets, peer_hashes)
+            if key is None:
+                raise CryptoError("no signing key")
+            identifier, signature = key.sign(covered.octets(self.id_payload), peer_hashes)
         except CryptoError as error:
             raise PeerError(NotifyType.AUTHENTICATION_FAILED, str(error)) from None
         auth = Auth(AuthMethod.DIGITAL_SIGNATURE, build_auth_data(identifier, signature))
@@ -144,15 +167,47 @@ class Authenticator:
             raise PeerError(NotifyType.AUTHENTICATION_FAILED, "no AUTH payload")
         try:
             if auth.method == AuthMethod.SHARED_KEY:
-                secret = self._secrets.get(identity)
+                secret, on = self._secret_of(identity)
                 if secret is None:
                     raise CryptoError(f"no pre-shared key for {identity}")
                 verify_psk(covered.prf, secret, covered.octets(payload), auth.data)
-                return Believed(AuthMethod.SHARED_KEY, grounds.SHARED_KEY)
+                return Believed(AuthMethod.SHARED_KEY, on)
             if auth.method == AuthMethod.DIGITAL_SIGNATURE:
                 on = self._verify_signature(auth.data, covered.octets(payload), identity, payloads, now)
                 return Believed(AuthMethod.DIGITAL_SIGNATURE, on)
             raise CryptoError(f"authentication method {auth.method} is not accepted")
+        except CryptoError as error:
+            raise PeerError(NotifyType.AUTHENTICATION_FAILED, str(error)) from None
+
+    def _secret_of(self, peer: Identity) -> tuple[SecretBytes | None, str]:
+        """The key that we share with ``peer``, and what grounds it is."""
+        secret = self._secrets.get(peer)
+        if secret is None and self._doorkeeper is not None and peer.kind == IdentityKind.KEY_ID:
+            return self._doorkeeper.secret_of(peer), grounds.TICKET
+        return secret, grounds.SHARED_KEY
+
+    @property
+    def signs(self) -> bool:
+        """Whether we can prove ourselves by a signature, to anybody."""
+        return self._credentials.signing_key is not None
+
+    def prove_after_eap(self, covered: Covered) -> Payload:
+        """Our AUTH after an EAP method that gives no key: SK_p stands for the shared secret (RFC 7296
+        2.16).
+        """
+        data = psk_auth(covered.prf, covered.sk_p, covered.octets(self.id_payload))
+        return Payload(PayloadType.AUTH, Auth(AuthMethod.SHARED_KEY, data))
+
+    def verify_after_eap(self, covered: Covered, payload: Id, auth: Auth) -> None:
+        """The peer's AUTH of that kind; ``payload`` is the ID that it sent. PeerError(AUTHENTICATION_FAILED)
+        when it is not.
+
+        It proves that who went through EAP is who set up the keys: nobody else has SK_p.
+        """
+        try:
+            if auth.method != AuthMethod.SHARED_KEY:
+                raise CryptoError(f"authentication method {auth.method} after EAP")
+            verify_psk(covered.prf, covered.sk_p, covered.octets(payload), auth.data)
         except CryptoError as error:
             raise PeerError(NotifyType.AUTHENTICATION_FAILED, str(error)) from None
 
@@ -207,6 +262,10 @@ class Authenticator:
             return "its pinned key was taken out of the configuration"
         if on == grounds.CERTIFICATE and self._credentials.trust_anchors is None:
             return "no certificate authority is configured any more"
+        if on in (grounds.TICKET, grounds.PASSWORD):
+            if self._doorkeeper is None:
+                return "the platform that knew it is no longer there"
+            return self._doorkeeper.withdrawn(peer)
         return ""
 
 

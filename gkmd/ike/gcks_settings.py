@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gkmd.core.identity import Identity
-from gkmd.group.model import GroupPolicy
+from gkmd.group.model import GroupPolicy, Left
 from gkmd.ike.credentials import Credentials
 from gkmd.ike.window import Backoff
 
@@ -25,6 +25,10 @@ class GcksSettings:
     liveness_idle: float = 120.0  # silence after which a member is asked whether it lives; 0: never
     backoff: Backoff = field(default_factory=Backoff)
     sas_per_peer: int = 4  # IKE SAs that one identity may keep; the oldest goes
+    passwords: bool = False  # names and passwords by EAP; needs a doorkeeper and a signing key
+    password_checks: int = 64  # passwords that are looked at at once; beyond it members come back later
+    password_checks_per_source: int = 8  # of one IPv4 address or IPv6 network of 64 bits
+    busy_wait: float = 5.0  # how much later
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +63,14 @@ class Reload:
     credentials: Credentials | None = None
 
 
-Command: TypeAlias = Rekey | RemoveMember | Shutdown | Reload
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Carry out what an operation of the platform has led to: its changes are journalled, its rekeys go out,
+    and the IKE SAs of ``disowned`` end after their members were told to delete the keys.
+    """
+
+    left: Left
+    disowned: tuple[Identity, ...] = ()
+
+
+Command: TypeAlias = Rekey | RemoveMember | Shutdown | Reload | Apply

@@ -14,15 +14,15 @@ anything is sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final, TypeAlias
 
 from gkmd.core.address import Path
 from gkmd.core.change import Journalled
-from gkmd.core.effect import Ask, Effect
+from gkmd.core.effect import Ask, AskPassword, Effect
 from gkmd.core.errors import CryptoError, LocalError
 from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
+from gkmd.group.doorkeeper import PasswordVerdict
 from gkmd.group.model import Left, RekeyOrder, Verdict
 from gkmd.ike import gcks_settings
 from gkmd.ike.auth_responder import AuthResponder
@@ -41,7 +41,7 @@ from gkmd.ike.sa import IkeSa, SaState
 from gkmd.ike.sa_keeper import SaKeeper
 from gkmd.ike.turn import Turn
 from gkmd.ike.window import Admission
-from gkmd.ike.withdrawal import end_disowned
+from gkmd.ike.withdrawal import Withdrawal
 from wire.errors import WireError
 from wire.header import Header, peek_untrusted
 from wire.ikev2 import Encrypted
@@ -77,18 +77,14 @@ class Gcks:
         self._settings: Final = settings
         self._directory: Final = directory
         self._rng: Final = rng
-        self._authenticator = authenticator = Authenticator(credentials)
+        self._authenticator = authenticator = Authenticator(credentials, directory.doorkeeper)
         self._keeper: Final = SaKeeper(directory, settings, rng)
         self._registrar: Final = Registrar(directory, rng)
         self._init: Final = InitResponder(authenticator, policy, settings, rng, self._taken)
-        self._auth: Final = AuthResponder(authenticator, self._init.table, self._keeper, self._registrar, rng)
-        self._end_disowned: Final = partial(
-            end_disowned,
-            half_open=self._init.table,
-            keeper=self._keeper,
-            registrar=self._registrar,
-            directory=directory,
+        self._auth: Final = AuthResponder(
+            authenticator, self._init.table, self._keeper, self._registrar, directory, settings, rng
         )
+        self._withdrawal: Final = Withdrawal(self._init.table, self._keeper, self._registrar, directory)
         self._journalled: Journalled | None = journalled
 
     def _taken(self, spi_r: bytes) -> bool:
@@ -117,7 +113,7 @@ class Gcks:
         turn.changes += self._directory.start_changes()
         if journalled is not None:
             self._keeper.restore(journalled.ike_sas, now)
-            self._end_disowned(turn, self._authenticator, now)
+            self._withdrawal.of_credentials(turn, self._authenticator, now)
         turn.tell("key-server-started", groups=len(self._directory.groups()), ike_sas=len(self._keeper.table))
         return self._keeper.finish(turn)
 
@@ -200,9 +196,16 @@ class Gcks:
 
     # --- answer -----------------------------------------------------------------------------------
 
-    def answer(self, ask: Ask, verdict: Verdict, now: float) -> list[Effect]:
-        """The shell's verdict on an Ask; one that comes too late changes nothing."""
+    def answer(self, ask: Ask | AskPassword, verdict: Verdict | PasswordVerdict, now: float) -> list[Effect]:
+        """The shell's verdict on an Ask, or its PasswordVerdict on an AskPassword; one that comes too late
+        changes nothing.
+        """
         turn = Turn()
+        if isinstance(ask, AskPassword):
+            assert isinstance(verdict, PasswordVerdict)
+            self._auth.answer(turn, ask, verdict, now)
+            return self._keeper.finish(turn)
+        assert isinstance(verdict, Verdict)
         waiting = self._registrar.take(ask.number)
         if waiting is None or waiting.sa.state is SaState.GONE:
             turn.tell("verdict-unused", "debug", peer=str(ask.identity), group=str(ask.group_id))
@@ -331,10 +334,14 @@ class Gcks:
                     raise LocalError(str(error)) from None
                 self._keeper.left(turn, left, now)
                 if credentials is not None:
-                    self._authenticator = authenticator = Authenticator(credentials)
+                    authenticator = Authenticator(credentials, self._directory.doorkeeper)
+                    self._authenticator = authenticator
                     self._init.use(authenticator)
                     self._auth.use(authenticator)
-                    self._end_disowned(turn, self._authenticator, now)
+                    self._withdrawal.of_credentials(turn, self._authenticator, now)
+            case gcks_settings.Apply(left, disowned):
+                self._keeper.left(turn, left, now)
+                self._withdrawal.of_identities(turn, disowned, left.changes, now)
         return self._keeper.finish(turn)
 
     def _remove_member(self, turn: Turn, command: gcks_settings.RemoveMember, now: float) -> None:

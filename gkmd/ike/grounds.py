@@ -6,11 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+from gkmd.core.effect import Proof
 from wire.registry import AuthMethod
 
 UNKNOWN: Final = ""  # journalled by a gkmd that did not note it
 SHARED_KEY: Final = "psk"
 CERTIFICATE: Final = "certificate"
+TICKET: Final = "ticket"
+PASSWORD: Final = "password"
 _PINNED: Final = "pinned"
 
 
@@ -30,3 +33,11 @@ def pinned(public_key: bytes) -> str:
 def is_pinned(grounds: str) -> bool:
     """Whether ``grounds`` are a pinned key, whichever."""
     return grounds.partition(" ")[0] == _PINNED
+
+
+def proof_of(grounds: str) -> Proof:
+    """What the grounds are worth to the admission."""
+    return _PROOFS.get(grounds, Proof.CONFIGURED)
+
+
+_PROOFS: Final = {TICKET: Proof.TICKET, PASSWORD: Proof.PASSWORD}

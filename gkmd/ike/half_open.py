@@ -4,6 +4,7 @@ request.
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import ipaddress
 from collections import Counter
@@ -12,15 +13,35 @@ from dataclasses import dataclass
 from typing import Final
 
 from gkmd.core.address import Path
+from gkmd.core.identity import Identity
 from gkmd.core.rng import Rng
 from gkmd.crypto.exchange import KeyPair
 from gkmd.crypto.keymat import derive_ike
 from gkmd.ike.authenticate import Covered
 from gkmd.ike.proposal import IkeSuite
+from gkmd.ike.registration_request import RegistrationRequest
 from gkmd.ike.sa import IkeSa
 from gkmd.ike.window import Window
+from wire.ikev2 import Id
 
 SETTLED_LIMIT: Final = 4096  # requests remembered after their SA left the table
+
+
+class Stage(enum.Enum):
+    PROMPTED = "prompted"
+    CHECKING = "checking"
+    PASSED = "passed"
+
+
+@dataclass(slots=True)
+class Login:
+    """EAP on one half-open SA. ``identity`` is a claim until the SA is authenticated."""
+
+    id_i: Id
+    identity: Identity
+    request: RegistrationRequest
+    initial_contact: bool
+    stage: Stage = Stage.PROMPTED
 
 
 @dataclass(slots=True)
@@ -40,6 +61,7 @@ class HalfOpen:
     path: Path
     expires: float
     sa: IkeSa | None = None
+    login: Login | None = None  # EAP is under way
 
     def keyed(self, rng: Rng, now: float) -> IkeSa:
         """The SA with its keys; CryptoError when the peer's public value is no good.

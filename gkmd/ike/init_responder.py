@@ -77,7 +77,7 @@ class InitResponder:
         # come it gets none.
         half = table.repeated_untrusted(data)
         if half is not None:
-            if half.sa is not None and half.sa.peer is not None:
+            if half.login is not None or (half.sa is not None and half.sa.peer is not None):
                 return [dropped("repeated", path)]
             return [Send(half.reply, path)]
         if table.settled_untrusted(data, now):

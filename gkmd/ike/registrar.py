@@ -18,8 +18,10 @@ from gkmd.core.fault import fault
 from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
 from gkmd.group.model import GroupPolicy, Refused, Verdict
+from gkmd.ike.grounds import proof_of
 from gkmd.ike.half_open import HalfOpen
 from gkmd.ike.notices import error_notify
+from gkmd.ike.reason import build_reason, reason_of
 from gkmd.ike.registration_request import RegistrationRequest, refusal_notify
 from gkmd.ike.rekey_sender import send_orders
 from gkmd.ike.render_gikev2 import acceptable, render_registration
@@ -63,13 +65,28 @@ class Registrar:
         """Put the question to the shell; the SA remembers that it is open."""
         sa, request = waiting.sa, waiting.request
         assert sa.peer is not None
-        self._number += 1
-        sa.ask = self._number
-        self._waiting[self._number] = waiting
+        sa.ask = number = self.next_number()
+        self._waiting[number] = waiting
         address = ipaddress.ip_address(waiting.path.remote.partition("%")[0])
+        if request.shown.problem:
+            turn.tell("evidence-ignored", "warning", peer=sa.peer_text, reason=request.shown.problem)
         turn.asks.append(
-            Ask(self._number, sa.peer, request.group_id, address, request.wants_to_send, request.sender_ids)
+            Ask(
+                number,
+                sa.peer,
+                request.group_id,
+                address,
+                request.wants_to_send,
+                request.sender_ids,
+                proof_of(sa.grounds),
+                request.shown.evidence,
+            )
         )
+
+    def next_number(self) -> int:
+        """Of a question: no two have the same, whatever they ask."""
+        self._number += 1
+        return self._number
 
     def take(self, number: int) -> Waiting | None:
         """The request that an Ask stands for; it is no longer waiting."""
@@ -88,10 +105,18 @@ class Registrar:
         """GSA, KD and what belongs to them, or the refusal. Rekeys that the join makes necessary go out
         first.
         """
+        told: list[Payload] = []
         try:
             return self._admit(turn, ask, waiting, verdict, now)
         except Refused as refused:
             kind, reason = refusal_notify(refused.refusal), str(refused)
+            if verdict.refusal is not refused.refusal:
+                # The group's own word, after a verdict that let the member in.
+                verdict = Verdict(refused.refusal)
+            told = [build_reason(reason_of(refused.refusal, verdict.come_back, verdict.price))]
+            # Who has more to show comes at once with all of it: that is what counts.
+            if not (waiting.request.shown.follows and kind == NotifyType.AUTHORIZATION_FAILED):
+                turn.changes += self._directory.refused(ask, verdict, now)
         except PeerError as error:
             kind, reason = NotifyType(error.notify), str(error)
         turn.tell(
@@ -101,7 +126,7 @@ class Registrar:
             group=str(ask.group_id),
             reason=reason,
         )
-        return [error_notify(kind)]
+        return [error_notify(kind), *told]
 
     def _admit(self, turn: Turn, ask: Ask, waiting: Waiting, verdict: Verdict, now: float) -> list[Payload]:
         if verdict.refusal is not None:
@@ -138,6 +163,7 @@ class Registrar:
         """
         source = str(ask.identity)
         turn.tells += fault("answer", error, source)
+        turn.changes += self._directory.undone(ask, now)
         left = self._directory.leave(ask.group_id, ask.identity, now)
         turn.changes += left.changes
         try:

@@ -7,12 +7,14 @@ was changed is not seen here: the member learns the new one after the server, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from gkmd.core.change import Change, DropMember
+from gkmd.core.identity import Identity
 from gkmd.group.directory import Directory
-from gkmd.ike.authenticate import Authenticator
-from gkmd.ike.half_open import HalfOpenTable
+from gkmd.ike.authenticate import Authenticator, canonical
+from gkmd.ike.half_open import HalfOpen, HalfOpenTable
 from gkmd.ike.registrar import Registrar
 from gkmd.ike.removal import DELETE_IKE_SA, deletion_of
 from gkmd.ike.sa import IkeSa, SaState
@@ -21,38 +23,71 @@ from gkmd.ike.turn import Turn
 from wire.message import Payload
 
 EVENT: Final = "credential-withdrawn"
+_DISOWNED: Final = "the platform does not admit it any more"
 
 
-def end_disowned(
-    turn: Turn,
-    authenticator: Authenticator,
-    now: float,
-    *,
-    half_open: HalfOpenTable,
-    keeper: SaKeeper,
-    registrar: Registrar,
-    directory: Directory,
-) -> None:
-    """Delete the IKE SAs that rest on what ``authenticator`` no longer has. Their registrations end at once,
-    and the members are told to delete the groups' keys first.
-
-    After a restart, too: the configuration may have changed meanwhile, or the Delete not have arrived.
+class Withdrawal:
+    """Deletes the IKE SAs of such peers. Their registrations end at once, and the members are told to delete
+    the groups' keys first.
     """
-    for half in half_open:
-        if half.sa is not None and (reason := _reason(authenticator, half.sa)):
-            # Its question of admission is open.
-            half_open.remove(half, now)
-            registrar.forget(half.sa)
-            _tell(turn, half.sa, reason)
-            turn.tells.append(half.sa.move(SaState.GONE, reason))
-    for sa in keeper.table:
-        if reason := _reason(authenticator, sa):
-            registrar.forget(sa)
-            exclude = list(_deletions(directory, directory.groups_over(sa.spi_r)))
-            keeper.left(turn, directory.ike_sa_gone(sa.spi_r, now), now)
-            if sa.state is not SaState.CLOSING:
-                _tell(turn, sa, reason)
-            keeper.close(turn, sa, [DELETE_IKE_SA], reason, now, exclude=exclude)
+
+    __slots__ = ("_directory", "_half_open", "_keeper", "_registrar")
+
+    def __init__(
+        self, half_open: HalfOpenTable, keeper: SaKeeper, registrar: Registrar, directory: Directory
+    ) -> None:
+        self._half_open: Final = half_open
+        self._keeper: Final = keeper
+        self._registrar: Final = registrar
+        self._directory: Final = directory
+
+    def of_credentials(self, turn: Turn, authenticator: Authenticator, now: float) -> None:
+        """End what rests on what ``authenticator`` no longer has.
+
+        After a restart, too: the configuration may have changed meanwhile, or the Delete not have arrived.
+        """
+        for half in self._half_open:
+            if half.sa is not None and (reason := _reason(authenticator, half.sa)):
+                self._end_half(turn, half, half.sa, reason, now)
+        for sa in self._keeper.table:
+            if reason := _reason(authenticator, sa):
+                self._end(turn, sa, reason, (), now)
+
+    def of_identities(
+        self, turn: Turn, identities: Iterable[Identity], changes: Iterable[Change], now: float
+    ) -> None:
+        """End what the platform has taken its word back for. ``changes``: what it has done about it already,
+        for the members that it has dropped are told all the same.
+        """
+        disowned = {canonical(identity) for identity in identities}
+        if not disowned:
+            return
+        for half in self._half_open:
+            claimed = half.login.identity if half.login is not None else None
+            if half.sa is not None and {half.sa.peer, claimed} & disowned:
+                self._end_half(turn, half, half.sa, _DISOWNED, now)
+        left = [change for change in changes if isinstance(change, DropMember)]
+        for identity in disowned:
+            for sa in self._keeper.table.of_peer(identity):
+                groups = [change.group for change in left if canonical(change.identity) == identity]
+                self._end(turn, sa, _DISOWNED, groups, now)
+
+    def _end_half(self, turn: Turn, half: HalfOpen, sa: IkeSa, reason: str, now: float) -> None:
+        # Its question is open; the answer will find nothing.
+        self._half_open.remove(half, now)
+        self._registrar.forget(sa)
+        _tell(turn, sa, reason)
+        turn.tells.append(sa.move(SaState.GONE, reason))
+
+    def _end(self, turn: Turn, sa: IkeSa, reason: str, left: Sequence[str], now: float) -> None:
+        directory = self._directory
+        self._registrar.forget(sa)
+        groups = list(dict.fromkeys((*directory.groups_over(sa.spi_r), *left)))
+        exclude = list(_deletions(directory, groups))
+        self._keeper.left(turn, directory.ike_sa_gone(sa.spi_r, now), now)
+        if sa.state is not SaState.CLOSING:
+            _tell(turn, sa, reason)
+        self._keeper.close(turn, sa, [DELETE_IKE_SA], reason, now, exclude=exclude)
 
 
 def _deletions(directory: Directory, groups: Sequence[str]) -> Iterator[list[Payload]]:

@@ -202,8 +202,10 @@ def test_a_refusal_keeps_the_ike_sa(
     assert arrows(world)[-1] == "GSA_AUTH 1 <-"
     ours, theirs = established(world)
     payloads = inside(ours, world.sent[-1].data)
-    assert [p.type for p in payloads] == [PayloadType.ID_R, PayloadType.AUTH, PayloadType.NOTIFY]
-    assert notes(payloads) == [kind]
+    assert [p.type for p in payloads[:3]] == [PayloadType.ID_R, PayloadType.AUTH, PayloadType.NOTIFY]
+    # What the group says is said once more for the member's software; the algorithms are no word of the group.
+    ours_too = [] if kind is NotifyType.NO_PROPOSAL_CHOSEN else [NotifyType.GKMD_REASON]
+    assert notes(payloads) == [kind, *ours_too]
     assert ours.state is theirs.state is SaState.ESTABLISHED
     assert not world.registered(joins[0].name)  # type: ignore[attr-defined]
     assert not world.directory.members("news")
