@@ -210,6 +210,8 @@ class Receivers(View):
 
 
 class StatementLine(View):
+    """Minor units; those of a refund are negative, so that the lines add up to the totals."""
+
     at: Instant
     kind: str  # "charge", "refund"
     party: str
@@ -217,6 +219,7 @@ class StatementLine(View):
     gross: int
     fee: int
     net: int
+    currency: str
 
 
 class CurrencyTotal(View):

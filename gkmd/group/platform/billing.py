@@ -6,6 +6,7 @@ limit. Every charge is a ``Charge`` fact, which makes it happen once and be give
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -31,7 +32,7 @@ def fee_of(reservation: Reservation, price: int) -> int:
 
 
 class Billing:
-    """``admissions`` are those of a reservation, ``charges`` those of a reservation and a currency."""
+    """``admissions`` is the index of those of a reservation."""
 
     def __init__(self, facts: Facts, settings: PlatformSettings, ledger: Ledger, audit: Audit) -> None:
         self._facts: Final = facts
@@ -39,7 +40,7 @@ class Billing:
         self._ledger: Final = ledger
         self._audit: Final = audit
         self.admissions: Final[Index] = facts.index(Admission, lambda one: one.reservation)
-        self.charges: Final[Index] = facts.index(Charge, lambda one: (one.reservation, one.currency))
+        self._charges: Final = facts.index(Charge, lambda one: (one.reservation, one.currency))
         self._refunded: Final = facts.index(
             Charge, lambda one: None if one.refunded is None else (one.reservation, one.currency)
         )
@@ -153,17 +154,23 @@ class Billing:
             last, number = one, number + 1
         return last
 
+    def charges_of(self, reservation: str) -> Iterator[Charge]:
+        for currency in self._currencies(reservation):
+            yield from self._charges.find((reservation, currency)).values()
+
+    def _currencies(self, reservation: str) -> list[str]:
+        return sorted({balance.currency for balance in self._books.find(reservation).values()})
+
     def totals(self, reservation: str) -> tuple[CurrencyTotal, ...]:
         """By the ledger, in the order of the currencies; in a time that does not depend on how many paid."""
-        currencies = sorted({balance.currency for balance in self._books.find(reservation).values()})
-        return tuple(self._total(reservation, currency) for currency in currencies)
+        return tuple(self._total(reservation, currency) for currency in self._currencies(reservation))
 
     def _total(self, reservation: str, currency: str) -> CurrencyTotal:
         fees = -self._ledger.balance(fees_of(reservation), currency)
         net = -self._ledger.balance(earned_by(reservation), currency)
         return CurrencyTotal(
             currency,
-            len(self.charges.find((reservation, currency))),
+            len(self._charges.find((reservation, currency))),
             len(self._refunded.find((reservation, currency))),
             fees + net,
             fees,

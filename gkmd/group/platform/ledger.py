@@ -55,6 +55,16 @@ def fees_of(reservation: str) -> str:
     return f"fees:{reservation}"
 
 
+def provider_of(name: str) -> str:
+    """What a payment provider has taken in and owes us: an asset, above zero."""
+    return f"provider:{name}"
+
+
+def redeemed_of(batch: str) -> str:
+    """What was redeemed of a batch of vouchers: an asset, above zero."""
+    return f"vouchers:{batch}"
+
+
 class Ledger:
     """``last_entry`` is the newest of the journal: numbers go on from there without a gap."""
 
