@@ -334,3 +334,8 @@ def _next(*steps: str) -> None:
     click.echo("Next:")
     for number, step in enumerate(steps, 1):
         click.echo(f"  {number}. {step}")
+
+
+from gkmd.cli.init_portal import portal  # noqa: E402  it uses what is above
+
+init.add_command(portal)

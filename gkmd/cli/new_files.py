@@ -19,6 +19,7 @@ class NewFiles:
     """Files to make in ``folder``: add them, then ``write``."""
 
     folder: Path
+    group: str = SERVICE_GROUP  # of accounts; what it may read belongs to it
     _wanted: list[tuple[str, bytes, int]] = field(default_factory=list)
 
     def add(self, name: str, content: bytes | str, mode: int) -> None:
@@ -27,7 +28,7 @@ class NewFiles:
     def write(self) -> list[Path]:
         """Write everything; LocalError when one exists already or cannot be made, and then none is left.
 
-        With an account group ``gkmd`` on this host, and as root, what the group may read belongs to it.
+        With the account group on this host, and as root, what the group may read belongs to it.
         """
         for name, _, _ in self._wanted:
             if (self.folder / name).exists():
@@ -52,7 +53,7 @@ class NewFiles:
         made.append(path)
         with os.fdopen(fd, "wb") as file:
             file.write(content)
-            gid = service_group() if mode & 0o040 else None
+            gid = service_group(self.group) if mode & 0o040 else None
             if gid is not None:
                 os.fchown(file.fileno(), -1, gid)
             os.fchmod(file.fileno(), mode)
@@ -60,12 +61,12 @@ class NewFiles:
             os.fsync(file.fileno())
 
 
-def service_group() -> int | None:
-    """The group that the daemons run as, when there is one and we may give files to it."""
+def service_group(name: str) -> int | None:
+    """The group that a daemon runs as, when there is one and we may give files to it."""
     if os.geteuid() != 0:
         return None
     try:
-        return grp.getgrnam(SERVICE_GROUP).gr_gid
+        return grp.getgrnam(name).gr_gid
     except KeyError:
         return None
 

@@ -47,6 +47,32 @@ kek_lifetime = "4h"             # of the keys that protect rekeys
 #rekey_ttl = 16
 """
 
+PLATFORM = """
+# Reservations, tickets, billing: docs/guide-operator.md. The portal speaks to us by this socket.
+[platform]
+{socket}
+#group = "gkmd-portal"          # that may use the socket
+server_addresses = {addresses}  # told to members in their tickets
+currency = {currency}
+#fee = "0"                      # per cent of each price that the platform keeps
+#sign_up = false                # whether receivers make accounts themselves
+"""
+
+PORTAL = """\
+# Portal. Every key and its default: docs/configuration.md.
+# `gkmd portal --check -c {file}` checks this file.
+
+[portal]
+listen = {listen}
+origin = {origin}               # as browsers have it in their address line
+certificate = "portal.crt"
+key = "portal.key"
+socket = {socket}
+currency = {currency}
+#title = "gkmd"
+#contact = ""                   # shown at the foot of each page
+"""
+
 MEMBER = """\
 # Member. Every key and its default: docs/configuration.md.
 # `gkmd member --check -c {file}` checks this file.
