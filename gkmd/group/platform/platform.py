@@ -14,9 +14,12 @@ from gkmd.group.platform.accounts import Accounts
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.execution import Execution
 from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.forget import Forget
 from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.once import Once
+from gkmd.group.platform.one_time_codes import OneTimeCodes
 from gkmd.group.platform.outcome import Call, Outcome
+from gkmd.group.platform.passkeys import Passkeys
 from gkmd.group.platform.records import ARCHIVED, Account, AuditLine, Entry
 from gkmd.group.platform.sessions import Sessions
 from gkmd.group.platform.settings import PlatformSettings
@@ -63,9 +66,30 @@ class Platform:
         self.users: Final = Users(
             settings, self.audit, self.accounts, self.sessions, self.tokens, self.lock_out, self._retire
         )
+        self.one_time_codes: Final = OneTimeCodes(self.audit, self.accounts, self.sign_in, rng)
+        self.passkeys: Final = Passkeys(self.audit, self.accounts, self.sessions, rng)
+        self.forget: Final = Forget(
+            self.facts,
+            self.audit,
+            self.accounts,
+            self.sessions,
+            self.tokens,
+            self.once,
+            self.lock_out,
+            self._retire,
+        )
         self._handlers: dict[str, Handler] = {}
         self._execution: Final = Execution(self.facts, self.access, self.audit, self._handlers)
-        for part in (self.audit, self.sessions, self.sign_in, self.tokens, self.users):
+        for part in (
+            self.audit,
+            self.sessions,
+            self.sign_in,
+            self.tokens,
+            self.users,
+            self.one_time_codes,
+            self.passkeys,
+            self.forget,
+        ):
             self._handlers.update(part.operations())
         self._handlers.update(extra or {})
         self._next_sweep = now
