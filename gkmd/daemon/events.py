@@ -9,12 +9,15 @@ from typing import Final
 
 from gkmd.daemon.budget import BUDGETED, Budget
 from gkmd.daemon.logs import LEVELS, Later, Log, plain_fields
+from gkmd.group.model import Refusal
 
 FOLLOWER_EVENTS: Final = 1000  # that a slow reader may be behind before it loses the oldest
 RECENT_EVENTS: Final = 200
 DROPPED: Final = "datagram-dropped"
+REFUSED: Final = "registration-refused"
 SUPPRESSED: Final = "lines-suppressed"
 _SUM_UP_SECONDS: Final = 1.0
+_REASONS: Final = frozenset(refusal.value for refusal in Refusal)
 
 
 class Follower:
@@ -52,7 +55,8 @@ def _shown(now: float, level: str, event: str, fields: Mapping[str, object]) -> 
 
 
 class Events:
-    """Counts, logs and passes on what happens. ``drops`` counts dropped datagrams by reason.
+    """Counts, logs and passes on what happens. ``drops`` counts dropped datagrams by reason, ``refusals``
+    refused registrations.
 
     Events that others cause at will are counted all, and logged and passed on within a ``Budget``: neither
     the disk nor the operator's view of the last events is theirs to fill.
@@ -68,12 +72,17 @@ class Events:
         self._waiting = False
         self.counts: Counter[str] = Counter()
         self.drops: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
 
     def tell(self, event: str, level: str = "info", fields: Mapping[str, object] | None = None) -> None:
         fields = fields or {}
         self.counts[event] += 1
         if event == DROPPED:
             self.drops[str(fields.get("reason", "unknown"))] += 1
+        elif event == REFUSED:
+            # Of the reason only what is one of ours: a peer must not make up names to count by.
+            reason = str(fields.get("reason", "")).partition(":")[0]
+            self.refusals[reason if reason in _REASONS else "protocol"] += 1
         if level != "debug":
             now = self._now()
             if self._budget.suppressing:

@@ -6,17 +6,22 @@ import asyncio
 import gc
 import os
 import pwd
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import gkmd
 from gkmd.core.change import Change
 from gkmd.core.errors import ConfigError, LocalError
 from gkmd.core.identity import Identity
 from gkmd.core.rng import system_rng
 from gkmd.crypto.seal_at_rest import MasterKey
-from gkmd.daemon import privileges, server_config, server_views
-from gkmd.daemon.control import Command
+from gkmd.daemon import platform_service, privileges, server_config, server_views
+from gkmd.daemon.control import LINE_OCTETS, Command, StructuredCommand
+from gkmd.daemon.driver import Machine
 from gkmd.daemon.keylog import KeyLog
+from gkmd.daemon.metrics import Measured, text_of
+from gkmd.daemon.platform_machine import PlatformMachine
 from gkmd.daemon.process import Process
 from gkmd.daemon.server_config import ServerConfig
 from gkmd.daemon.server_driver import ServerDriver
@@ -27,6 +32,9 @@ from gkmd.ike.gcks_settings import Rekey, Reload, RemoveMember, Shutdown
 from gkmd.ike.gikev2_gcks import Gcks
 from gkmd.store.journal import Journal
 
+if TYPE_CHECKING:
+    from gkmd.daemon.server_platform import ServerPlatform
+
 _LAST_WORDS_SECONDS: Final = 5.0
 # What a reload does not change.
 _FIXED: Final = ("identity", "listen", "process", "control", "state", "master_key", "ike", "settings")
@@ -36,7 +44,8 @@ def run(config: ServerConfig, keylog: Path | None = None) -> None:
     """Serve until SIGTERM. GkmdError with one clear line when the start fails; nothing is left then."""
     master_key = server_config.load_master_key(config, system_rng)
     udp, keys = Udp(), None
-    process = Process("server", config.process, config.control)
+    portal = None if config.platform is None else config.platform.socket
+    process = Process("server", config.process, config.control, portal)
     try:
         udp.open(config.listen, config.any_family)
         make_state_folder(config.state, process.account)
@@ -61,7 +70,9 @@ async def _serve(
         server = Server(config, process, udp, journal, keys)
         server.start()
         spare_the_collector()
-        await process.serve(server.commands(), server.reload)
+        portal = server.portals_commands()
+        octets = LINE_OCTETS if portal is None else platform_service.LINE_OCTETS
+        await process.serve(server.commands(), server.reload, portal, octets)
         await server.stop()
     finally:
         journal.close()
@@ -80,19 +91,42 @@ class Server:
         self._keys = keys
         journalled = journal.load()
         now = process.clock.now()
-        self._directory = Directory(config.groups, system_rng, now, journalled, conceal=config.hide_groups)
-        self._machine = Gcks(
-            config.credentials, config.ike, self._directory, system_rng, config.settings, journalled
-        )
+        self._platform: ServerPlatform | None = None
+        policies = config.groups
+        if config.platform is not None:
+            # Imported here: a key server without reservations needs none of it.
+            from gkmd.daemon.server_platform import ServerPlatform
+
+            self._platform = ServerPlatform(config.platform, journalled, system_rng, now, self._measured)
+            policies += self._platform.policies
+        doorkeeper = None if self._platform is None else self._platform.platform
+        try:
+            self._directory = Directory(
+                policies, system_rng, now, journalled, conceal=config.hide_groups, doorkeeper=doorkeeper
+            )
+        except ValueError as error:
+            raise ConfigError(
+                f"the configuration's groups do not go with the reservations: {error}"
+            ) from None
+        # Names and passwords are asked for by who can prove itself first (GcksSettings.passwords).
+        settings = replace(config.settings, passwords=doorkeeper is not None)
+        self._gcks = Gcks(config.credentials, config.ike, self._directory, system_rng, settings, journalled)
+        machine: Machine = self._gcks
+        if doorkeeper is not None:
+            doorkeeper.use(self._directory)
+            machine = PlatformMachine(self._gcks, doorkeeper)
         self._driver = ServerDriver(
-            self._machine,
+            machine,
             process.clock,
             udp,
             process.events,
             journal,
             self._directory.decide,
             self._note_keys if keys is not None else None,
+            None if self._platform is None else self._platform.passwords,
         )
+        if self._platform is not None:
+            self._platform.join(self._driver, journal, process.events, process.clock.now)
 
     def start(self) -> None:
         self._driver.start()
@@ -105,6 +139,8 @@ class Server:
         self._driver.stop_timer()
         if not await self._driver.idle(_LAST_WORDS_SECONDS):
             self._process.events.tell("stopped-early", "warning", {"reason": "the journal did not finish"})
+        if self._platform is not None:
+            await self._platform.close()
 
     def _note_keys(self, changes: tuple[Change, ...]) -> None:
         assert self._keys is not None
@@ -118,10 +154,13 @@ class Server:
 
     # -- the operator ------------------------------------------------------------------------------------
 
-    def commands(self) -> dict[str, Command]:
+    def commands(self) -> dict[str, Command | StructuredCommand]:
         """What ``gkmd ctl`` can ask for."""
         directory = self._directory
+        platform = {} if self._platform is None else self._platform.commands(portal=False)
         return {
+            **platform,
+            "metrics": Command(lambda: text_of(self._measured())),
             "status": Command(self._status),
             "groups": Command(lambda: [server_views.group_view(one) for one in directory.groups()]),
             "members": Command(lambda group: server_views.members_view(directory, group), ("group",)),
@@ -129,6 +168,28 @@ class Server:
             "rekey": Command(self._rekey, ("group",), changes=True),
             "remove": Command(self._remove, ("group", "identity"), changes=True),
         }
+
+    def portals_commands(self) -> dict[str, StructuredCommand] | None:
+        """What the portal can ask for on its own socket, None without a platform."""
+        return None if self._platform is None else self._platform.commands(portal=True)
+
+    def _measured(self) -> Measured:
+        now, events, udp = self._process.clock.now(), self._process.events, self._udp
+        measured = Measured(
+            version=gkmd.__version__,
+            uptime=now - self._process.started,
+            groups=self._directory.groups(),
+            ike_sas=self._gcks.ike_sas,
+            half_open=self._gcks.half_open,
+            commits=self._driver.commits,
+            journal_failing=bool(self._driver.store_error),
+            events=events.counts,
+            drops=events.drops + udp.drops,
+            refusals=events.refusals,
+            received=udp.received,
+            sent=udp.sent,
+        )
+        return measured if self._platform is None else replace(measured, **self._platform.measured(now))
 
     def _rekey(self, group: str) -> dict[str, str]:
         self._driver.command(Rekey(group))
@@ -148,8 +209,8 @@ class Server:
             "identity": str(self._config.identity),
             "groups": len(groups),
             "members": sum(group.members for group in groups),
-            "ike_sas": self._machine.ike_sas,
-            "half_open": self._machine.half_open,
+            "ike_sas": self._gcks.ike_sas,
+            "half_open": self._gcks.half_open,
             "journal": {
                 "path": str(self._config.state),
                 "commits": self._driver.commits,
@@ -166,7 +227,12 @@ class Server:
         self._driver.command(Reload(new.groups, new.credentials))
         self._process.log.configure(new.process.log_level, new.process.log_format)
         self._process.advise(new.warnings)
-        self._process.name_fixed([name for name in _FIXED if getattr(new, name) != getattr(old, name)])
+        fixed = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
+        if (new.platform and new.platform.fixed) != (old.platform and old.platform.fixed):
+            fixed.append("platform")
+        if self._platform is not None and new.platform is not None:
+            self._platform.adopt(new.platform)
+        self._process.name_fixed(fixed)
 
 
 def spare_the_collector() -> None:

@@ -1,0 +1,129 @@
+"""The platform within the key server's process: what it is made of, and how it is doing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from gkmd.api import requests as q
+from gkmd.api import results as r
+from gkmd.core.change import Journalled
+from gkmd.core.rng import Rng
+from gkmd.daemon.control import StructuredCommand
+from gkmd.daemon.events import Events
+from gkmd.daemon.metrics import Measured, Takings, text_of
+from gkmd.daemon.password_pool import PasswordPool
+from gkmd.daemon.platform_config import PlatformConfig
+from gkmd.daemon.platform_service import Archive, PlatformService
+from gkmd.daemon.server_driver import Passwords, ServerDriver
+from gkmd.group.model import GroupPolicy
+from gkmd.group.platform import group_terms, schedule
+from gkmd.group.platform.platform import Platform
+from gkmd.group.platform.records import ARCHIVED, Reservation
+from gkmd.group.platform.work import Work
+from gkmd.ike.gcks_settings import Apply
+
+_STATES: Final = (schedule.COMING, schedule.OPEN, schedule.ON, schedule.OVER, schedule.CANCELLED)
+_ARCHIVED: Final = frozenset(kind.KIND for kind in ARCHIVED)
+
+
+class ServerPlatform:
+    """Made before the directory, which asks it; ``join`` takes the driver, made after both. ``measure`` gives
+    the metrics as a whole.
+    """
+
+    def __init__(
+        self,
+        config: PlatformConfig,
+        journalled: Journalled,
+        rng: Rng,
+        now: float,
+        measure: Callable[[], Measured],
+    ) -> None:
+        self._config = config
+        self._measure: Final = measure
+        self._driver: ServerDriver | None = None
+        self._service: PlatformService | None = None
+        kept = tuple(fact for fact in journalled.facts if fact.KIND not in _ARCHIVED)
+        newest = tuple(fact for fact in journalled.facts if fact.KIND in _ARCHIVED)
+        own = {"health": self._health, "metrics": self._metrics}
+        self.platform: Final = Platform(config.settings, kept, newest, rng, now, own)
+        self._pool: Final = PasswordPool(config.password_workers, config.password_queue)
+        self.passwords: Final = Passwords(self.platform.password_of, self._pool)
+        began = {record.name for record in journalled.groups}
+        # One that ended while the server was down is there, too: its members are told yet.
+        self.policies: Final[tuple[GroupPolicy, ...]] = tuple(
+            group_terms.policy_of(reservation, config.settings)
+            for reservation in self.platform.facts.all(Reservation)
+            if schedule.is_live(reservation, now) or reservation.id in began
+        )
+
+    def join(self, driver: ServerDriver, archive: Archive, events: Events, now: Callable[[], float]) -> None:
+        self._driver = driver
+        self._service = PlatformService(self.platform, driver, archive, self._pool, events, now, Apply)
+
+    def commands(self, *, portal: bool) -> dict[str, StructuredCommand]:
+        assert self._service is not None
+        service = self._service
+        return {"platform": service.portals_command() if portal else service.operators_command()}
+
+    def adopt(self, config: PlatformConfig) -> None:
+        """The settings of a new configuration; socket and threads stay until a restart."""
+        self._config = config
+        self.platform.adopt(config.settings)
+
+    async def close(self) -> None:
+        self._pool.close()
+        if self._service is not None:
+            await asyncio.to_thread(self._service.close)
+
+    # -- how it is doing ---------------------------------------------------------------------------------
+
+    def measured(self, now: float) -> dict[str, Any]:
+        """The platform's part of ``Measured``."""
+        platform = self.platform
+        states = dict.fromkeys(_STATES, 0)
+        states.update(Counter(schedule.state(one, now) for one in platform.facts.all(Reservation)))
+        return {
+            "passwords_waiting": self._pool.waiting,
+            "reservations": states,
+            "takings": self._takings(),
+            "ledger_balanced": platform.ledger.balanced(),
+            "audit_lines": platform.audit.lines,
+        }
+
+    def _takings(self) -> dict[str, Takings]:
+        gross: Counter[str] = Counter()
+        fees: Counter[str] = Counter()
+        for balance in self.platform.ledger.accounts():
+            form = balance.account.partition(":")[0]
+            if form in ("earned", "fees"):
+                gross[balance.currency] -= balance.amount
+            if form == "fees":
+                fees[balance.currency] -= balance.amount
+        return {currency: Takings(amount, fees[currency]) for currency, amount in gross.items()}
+
+    def _health(self, request: q.Nothing, work: Work) -> r.Health:
+        measured, settings = self._measure(), self._config.settings
+        assert self._driver is not None
+        return r.Health(
+            version=measured.version,
+            uptime=measured.uptime,
+            identity=settings.server_identity,
+            groups=len(measured.groups),
+            members=sum(group.members for group in measured.groups),
+            ike_sas=measured.ike_sas,
+            half_open=measured.half_open,
+            passwords_waiting=measured.passwords_waiting,
+            journal_error=self._driver.store_error,
+            ledger_balanced=measured.ledger_balanced,
+            audit_lines=measured.audit_lines,
+            reservations=sum(measured.reservations.values()),
+            sign_up=settings.sign_up,
+            currency=settings.currency,
+        )
+
+    def _metrics(self, request: q.Nothing, work: Work) -> r.Metrics:
+        return r.Metrics(text_of(self._measure()))
