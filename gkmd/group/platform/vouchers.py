@@ -1,0 +1,114 @@
+"""Vouchers that admit: codes that a sender makes for a reservation, each good for one receiver."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from gkmd.api import requests as q
+from gkmd.api import results as r
+from gkmd.api.problem import FieldProblem, Problem
+from gkmd.core.rng import Rng
+from gkmd.group.platform import voucher_codes
+from gkmd.group.platform.audit import Audit
+from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.once import Once
+from gkmd.group.platform.parties import new_id
+from gkmd.group.platform.records import Reservation, Voucher, VoucherBatch
+from gkmd.group.platform.work import Handlers, Work
+
+if TYPE_CHECKING:
+    from gkmd.group.platform.reservations import Reservations
+
+MOST_CODES: Final = 200_000  # of one reservation
+
+
+class Vouchers:
+    """A code is kept as its digest, ``held`` by the party whose ticket it is in, ``used`` from the admission
+    on. ``batches`` are those of a reservation, ``codes`` those of a batch.
+    """
+
+    __slots__ = ("_audit", "_facts", "_once", "_reservations", "_rng", "batches", "codes")
+
+    def __init__(self, facts: Facts, audit: Audit, reservations: Reservations, once: Once, rng: Rng) -> None:
+        self._facts: Final = facts
+        self._audit: Final = audit
+        self._reservations: Final = reservations
+        self._once: Final = once
+        self._rng: Final = rng
+        self.batches: Final = facts.index(VoucherBatch, lambda batch: batch.reservation or None)
+        self.codes: Final = facts.index(Voucher, lambda voucher: voucher.batch)
+
+    def operations(self) -> Handlers:
+        return {
+            "voucher-create": self._create,
+            "voucher-list": self._list,
+            "voucher-revoke": self._revoke,
+        }
+
+    def hold(self, digest: str, party: str) -> None:
+        """The party's from now on; one that is used or somebody else's stays as it is."""
+        voucher = self._facts.get(Voucher, digest)
+        if voucher is not None and voucher.used is None and voucher.held == "":
+            self._facts.put(replace(voucher, held=party))
+
+    def release(self, digest: str, party: str) -> None:
+        """Anybody's again who has the code, unless it is used."""
+        voucher = self._facts.get(Voucher, digest) if digest else None
+        if voucher is not None and voucher.used is None and voucher.held == party:
+            self._facts.put(replace(voucher, held=""))
+
+    def drop(self, reservation: Reservation) -> None:
+        """Those of a reservation that is forgotten."""
+        for batch in tuple(self.batches.find(reservation.id).values()):
+            for voucher in tuple(self.codes.find(batch.id).values()):
+                self._facts.drop(voucher)
+            self._facts.drop(batch)
+
+    def _create(self, request: q.CreateVouchers, work: Work) -> r.NewVouchers:
+        reservation = self._reservations.owned(request.id, work.who)
+        before = self._once.found(work.who.actor, "voucher-create", request.once, request)
+        if before is not None:
+            return r.NewVouchers(before, ())  # the codes were shown, and are not kept
+        if reservation.cancelled is not None or reservation.ends <= work.now:
+            raise Problem("conflict", "the reservation is over: vouchers for it admit to nothing")
+        made = sum(batch.count for batch in self.batches.find(reservation.id).values())
+        if made + request.count > MOST_CODES:
+            text = f"{request.count} more after {made}: at most {MOST_CODES} for one reservation"
+            raise Problem("conflict", f"count: {text}", (FieldProblem("count", text),))
+        codes = voucher_codes.make(self._rng, request.count)
+        batch = VoucherBatch(
+            new_id("b-", self._rng), reservation.owner, reservation.id, 0, "", request.count, work.now, None
+        )
+        self._facts.put(batch)
+        for code in codes:
+            digest = voucher_codes.digest(voucher_codes.fold(code))
+            self._facts.put(Voucher(digest, batch.id, "", None))
+        self._once.keep(work.who.actor, "voucher-create", request.once, request, batch.id, work.now)
+        self._audit.note(
+            work.who.actor, "voucher-create", reservation.id, work.now, batch=batch.id, count=request.count
+        )
+        return r.NewVouchers(batch.id, codes)
+
+    def _list(self, request: q.ById, work: Work) -> r.Batches:
+        reservation = self._reservations.owned(request.id, work.who)
+        batches = sorted(self.batches.find(reservation.id).values(), key=lambda one: (one.created, one.id))
+        return r.Batches(tuple(self._view(batch) for batch in batches))
+
+    def _view(self, batch: VoucherBatch) -> r.BatchView:
+        codes = self.codes.find(batch.id).values()
+        used = sum(code.used is not None for code in codes)
+        held = sum(code.used is None and code.held != "" for code in codes)
+        return r.BatchView(
+            batch.id, batch.reservation, None, batch.count, held, used, batch.created, batch.revoked
+        )
+
+    def _revoke(self, request: q.RevokeBatch, work: Work) -> r.Nothing:
+        reservation = self._reservations.owned(request.id, work.who)
+        batch = self._facts.get(VoucherBatch, request.batch)
+        if batch is None or batch.reservation != reservation.id:
+            raise Problem("not-found", f"this reservation has no batch {request.batch!r}")
+        if batch.revoked is None:
+            self._facts.put(replace(batch, revoked=work.now))
+            self._audit.note(work.who.actor, "voucher-revoke", reservation.id, work.now, batch=batch.id)
+        return r.Nothing()
