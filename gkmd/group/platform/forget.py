@@ -140,7 +140,7 @@ class Forget:
         payments = sum(one.account == account for one in self._facts.all(Payment))
         owned = len(self._owned(account))
         kept = [
-            f"the ledger and the audit log, which know {account} only: what was done and paid stays traceable",
+            f"ledger and audit log, which know {account} only: what was done and paid stays traceable",
             "names on the lists of senders, which are theirs to keep or to remove",
         ]
         if admissions:
