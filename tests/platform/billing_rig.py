@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from operator import itemgetter
 from typing import Any
 
+from gkmd.api import requests as q
+from gkmd.api.problem import Problem
 from gkmd.core.change import Change, Put
 from gkmd.core.money import Money
+from gkmd.core.rng import SeededRng
 from gkmd.core.secret import SecretBytes
+from gkmd.group.platform.accounts import Accounts
+from gkmd.group.platform.audit import Audit
+from gkmd.group.platform.balances import Balances
 from gkmd.group.platform.billing import Billing
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.ledger import Ledger, balance_of, invoice_of
+from gkmd.group.platform.once import Once
 from gkmd.group.platform.outcome import Read
-from gkmd.group.platform.records import ARCHIVED, Account, Admission, Entry, Posting, Reservation
+from gkmd.group.platform.payments import Payments
+from gkmd.group.platform.records import ARCHIVED, Account, Admission, AuditLine, Entry, Posting, Reservation
 from gkmd.group.platform.settings import PlatformSettings
+from gkmd.group.platform.statement import Statements
+from gkmd.group.platform.value_vouchers import ValueVouchers
 from gkmd.group.platform.work import Who, Work
 
 NOW = 1_000_000.0
-
-
-class Notes:
-    """An audit log that only remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, dict[str, Any]]] = []
-
-    def note(self, actor: str, action: str, subject: str, now: float, **detail: Any) -> None:
-        self.lines.append((action, {"actor": actor, "subject": subject, **detail}))
 
 
 def reservation(name: str = "talk", owner: str = "a-tx", **changed: Any) -> Reservation:
@@ -67,7 +68,7 @@ class Books:
     def __init__(self, fee_points: int = 0, fee_fixed: int = 0, **settings: Any) -> None:
         self.settings = PlatformSettings(**settings)
         self.journal: dict[tuple[str, str], Any] = {}
-        self.audit = Notes()
+        self.rng = SeededRng(1)
         self._start()
         self.reservation = reservation(fee_points=fee_points, fee_fixed=fee_fixed)
         self.facts.put(self.reservation)
@@ -78,14 +79,30 @@ class Books:
     def _start(self) -> None:
         archived = {kind.KIND for kind in ARCHIVED}
         kept = [fact for (kind, _), fact in self.journal.items() if kind not in archived]
-        entries = self.entries()
+        entries, lines = self._archive(Entry), self._archive(AuditLine)
         self.facts = Facts(kept, ARCHIVED)
         self.ledger = Ledger(self.facts, entries[-1] if entries else None)
-        self.billing = Billing(self.facts, self.settings, self.ledger, self.audit)  # type: ignore[arg-type]
-        self.parts()
+        self.audit = Audit(self.facts, lines[-1] if lines else None)
+        self.billing = Billing(self.facts, self.settings, self.ledger, self.audit)
+        self.accounts = Accounts(self.facts, self.rng)
+        self.balances = Balances(self.facts, self.accounts, self.ledger, self.billing, self.audit)
+        self.vouchers = ValueVouchers(self.facts, self.ledger, self.balances, self.audit, self.rng)
+        self.payments = Payments(
+            self.facts, self.settings, self.ledger, self.balances, self.audit, Once(self.facts), self.rng
+        )
+        self.statements = Statements(self, self.billing, self.audit, self.accounts.name_of)
+        self.handlers = {
+            **self.ledger.operations(),
+            **self.balances.operations(),
+            **self.vouchers.operations(),
+            **self.payments.operations(),
+            **self.statements.operations(),
+        }
 
-    def parts(self) -> None:
-        """More parts, made from the facts."""
+    def owned(self, id: str, who: Who) -> Reservation:
+        found = self.facts.get(Reservation, id)
+        assert found is not None
+        return found
 
     def commit(self) -> tuple[Change, ...]:
         changes = self.facts.commit()
@@ -101,9 +118,17 @@ class Books:
 
     def entries(self) -> list[Entry]:
         """Of the journal, and with it all that is to be committed."""
-        if hasattr(self, "facts"):
-            self.commit()
-        return [fact for (kind, _), fact in sorted(self.journal.items()) if kind == Entry.KIND]
+        self.commit()
+        return self._archive(Entry)
+
+    def audited(self) -> list[AuditLine]:
+        self.commit()
+        return self._archive(AuditLine)
+
+    def _archive(self, kind: type[Any]) -> list[Any]:
+        return [
+            fact for (name, _), fact in sorted(self.journal.items(), key=itemgetter(0)) if name == kind.KIND
+        ]
 
     def account(
         self, name: str, credit_limit: int = 0, credit_currency: str = "EUR", **changed: Any
@@ -149,13 +174,24 @@ class Books:
     def admission(self, party: str) -> Admission | None:
         return self.facts.get(Admission, f"{self.reservation.id}/{party}")
 
-    def work(self, account: str = "", *roles: str) -> Work:
-        who = self.facts.get(Account, account)
-        return Work(Who(account or "stranger", who, frozenset(roles), None, "192.0.2.1"), NOW)
-
-    def finish(self, outcome: Any) -> Any:
-        """What the shell and the platform do with a handler's answer."""
-        while isinstance(outcome, Read):
-            entries = [entry for entry in self.entries() if entry.key > outcome.after]
-            outcome = outcome.resume(tuple(entries[: outcome.limit]), NOW)
-        return outcome
+    def call(self, operation: str, request: Any = None, by: str = "", now: float = NOW) -> Any:
+        """Carry out an operation as the platform does: as a whole, or not at all. ``by`` is an account, or
+        "unix:0".
+        """
+        roles = frozenset({"operator"}) if by.startswith("unix:") else frozenset({"receiver"})
+        who = Who(by or "stranger", self.facts.get(Account, by), roles, None, "192.0.2.1")
+        work = Work(who, now)
+        try:
+            result = self.handlers[operation](request or q.Nothing(), work)
+            while isinstance(result, Read):
+                archive = self._archive(Entry)
+                found = [entry for entry in archive if entry.key > result.after][: result.limit]
+                result = result.resume(tuple(found), now)
+        except Problem:
+            self.facts.rollback()
+            for act in work.remains:
+                act()
+            self.commit()
+            raise
+        self.commit()
+        return result

@@ -95,7 +95,7 @@ def test_a_refund_gives_back_what_was_charged_where_it_came_from_once() -> None:
     kept = books.admission("a-rx")
     assert kept is not None
     assert kept.refunded == NOW + 1
-    assert [action for action, _ in books.audit.lines] == ["refund"]
+    assert [line.action for line in books.audited()] == ["refund"]
 
 
 def test_what_was_settled_comes_back_to_the_balance() -> None:

@@ -1,4 +1,4 @@
-"""The statement of a reservation: its charges and refunds as lines, and totals that the ledger agrees with."""
+"""The statement of a reservation: charges and refunds as lines, and totals that the ledger agrees with."""
 
 from __future__ import annotations
 
