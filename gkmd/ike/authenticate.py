@@ -187,6 +187,11 @@ class Authenticator:
         return secret, grounds.SHARED_KEY
 
     @property
+    def password(self) -> SecretBytes | None:
+        """Ours, with which we log in instead of an AUTH of our own; None when we do not."""
+        return self._credentials.password
+
+    @property
     def signs(self) -> bool:
         """Whether we can prove ourselves by a signature, to anybody."""
         return self._credentials.signing_key is not None

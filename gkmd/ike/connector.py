@@ -9,11 +9,14 @@ from typing import Final
 
 from gkmd.core.effect import Send
 from gkmd.core.rng import Rng
+from gkmd.group.model import Refusal
 from gkmd.ike.authenticate import Authenticator
-from gkmd.ike.enrolment import Enrolment, doubled, jittered
+from gkmd.ike.eap_peer import LoginRefused
+from gkmd.ike.enrolment import Enrolment, doubled, jittered, when_to_come_back
 from gkmd.ike.initiator import Attempt, AttemptFailed
 from gkmd.ike.member_settings import MemberSettings, Server
 from gkmd.ike.proposal import IkePolicy
+from gkmd.ike.reason import Reason
 from gkmd.ike.sa import IkeSa
 from gkmd.ike.turn import Turn
 from wire.errors import WireError
@@ -29,6 +32,7 @@ class Connector:
         "_attempt",
         "_authenticator",
         "_enrolment",
+        "_evidence",
         "_failures",
         "_policy",
         "_registration",
@@ -55,6 +59,7 @@ class Connector:
         self._attempt: Attempt | None = None
         self._enrolment: Enrolment | None = None
         self._registration: Sequence[Payload] = ()
+        self._evidence: Sequence[Payload] = ()
         self._server = 0
         self._failures = 0
         self.ready_at = 0.0  # not before this instant
@@ -69,12 +74,21 @@ class Connector:
         """Our SPI of the attempt, empty when there is none."""
         return b"" if self._attempt is None else self._attempt.spi_i
 
-    def begin(self, turn: Turn, enrolment: Enrolment, registration: Sequence[Payload], now: float) -> None:
-        """Ask the next server. ``registration`` is the group part of GSA_AUTH."""
+    def begin(
+        self,
+        turn: Turn,
+        enrolment: Enrolment,
+        registration: Sequence[Payload],
+        evidence: Sequence[Payload],
+        now: float,
+    ) -> None:
+        """Ask the next server. ``registration`` is the group part of GSA_AUTH, ``evidence`` what is shown
+        after EAP.
+        """
         server = self._servers[self._server]
         backoff = self._settings.connect_backoff
         self._attempt = Attempt(server, self._authenticator, self._policy, backoff, self._rng, now)
-        self._enrolment, self._registration = enrolment, registration
+        self._enrolment, self._registration, self._evidence = enrolment, registration, evidence
         self._send(turn, self._attempt)
         turn.tell("connecting", "debug", server=str(server.identity), path=str(server.path))
 
@@ -109,17 +123,21 @@ class Connector:
     def receive_auth_untrusted(
         self, turn: Turn, data: bytes, header: Header, sealed: Encrypted, now: float
     ) -> tuple[IkeSa, Enrolment, list[Payload]] | None:
-        """The SA, the group and the payloads of the reply when the server is the right one; None when it is
-        not.
+        """The SA, the group and the payloads of the last reply when the server is the right one; None when it
+        is not, or when there is more to say before.
         """
         attempt, enrolment = self._attempt, self._enrolment
         if attempt is None or enrolment is None:
             raise WireError("unknown-spi")
         try:
-            sa, payloads = attempt.receive_auth_untrusted(data, header, sealed, now)
+            connected = attempt.receive_auth_untrusted(data, header, sealed, self._evidence, now)
         except AttemptFailed as error:
             self._failed(turn, attempt, error, now)
             return None
+        if connected is None:
+            self._send(turn, attempt)
+            return None
+        sa, payloads = connected
         self.abandon()
         self._failures = 0
         return sa, enrolment, payloads
@@ -128,8 +146,28 @@ class Connector:
         turn.tell("connect-failed", "warning", server=str(attempt.server.identity), reason=str(error))
         if error.notice:
             turn.sends.append(Send(error.notice, attempt.server.path))
+        enrolment = self._enrolment
         self.abandon()
         self.next_server(now)
+        if error.refused is not None:
+            self._login_refused(turn, error.refused, enrolment, now)
+
+    def _login_refused(
+        self, turn: Turn, refused: LoginRefused, enrolment: Enrolment | None, now: float
+    ) -> None:
+        """Every further try with a wrong password brings a lock-out nearer, at whichever server."""
+        reason = refused.reason or Reason(Refusal.WRONG_PASSWORD.value)
+        at = when_to_come_back(reason, self._settings, self._rng, now)
+        if at is None and reason.code != Refusal.BUSY.value:
+            at = now + jittered(self._settings.slow_retry, self._rng)
+        self.ready_at = max(self.ready_at, at or 0.0)
+        if enrolment is not None:
+            enrolment.member.refusal = reason
+        turn.tell("login-refused", "warning", why=reason.code, again_in=round(self.ready_at - now, 1))
+
+    def hurry(self) -> None:
+        """An operator's wish goes before any wait."""
+        self.ready_at = 0.0
 
     def next_server(self, now: float) -> None:
         """Fail over: at once to a server that was not tried in this round, after a wait to the first

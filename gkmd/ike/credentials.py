@@ -18,7 +18,8 @@ class Credentials:
     ``pre_shared_keys`` are by the peer's identity. ``certificate_chain`` is DER, the leaf first, and holds
     the public half of ``signing_key``; with ``raw_public_key`` the bare key is sent instead (RFC 7670).
     ``pinned`` are the SubjectPublicKeyInfo (DER) that an identity may sign with when no authority vouches
-    for it.
+    for it. ``password``: of a member that logs in with a name, which is ``identity`` (RFC822_ADDR or KEY_ID);
+    it goes to a key server that has proved itself by a signature, and to no other.
     """
 
     identity: Identity
@@ -28,3 +29,4 @@ class Credentials:
     raw_public_key: bool = False
     trust_anchors: TrustAnchors | None = None
     pinned: Mapping[Identity, tuple[bytes, ...]] = field(default_factory=dict)
+    password: SecretBytes | None = None

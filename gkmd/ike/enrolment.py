@@ -16,6 +16,7 @@ from gkmd.ike.group_member import GroupMember, State
 from gkmd.ike.member_settings import MemberSettings
 from gkmd.ike.notices import error_of, name_of_notify
 from gkmd.ike.read_gikev2 import read_registration
+from gkmd.ike.reason import Reason, read_reason
 from gkmd.ike.sa import IkeSa
 from gkmd.ike.turn import Turn
 from wire.message import Payload, first
@@ -23,6 +24,7 @@ from wire.registry import NotifyType, PayloadType
 
 # RFC 9838 4.7.3: for reasons that have nothing to do with this member; and RFC 7296 2.25. They pass.
 _PASSING: Final = (NotifyType.REGISTRATION_FAILED, NotifyType.TEMPORARY_FAILURE)
+_LONGEST_WAIT: Final = 86400.0  # a reservation may be moved, and a clock may be wrong
 
 
 def jittered(seconds: float, rng: Rng) -> float:
@@ -33,6 +35,16 @@ def jittered(seconds: float, rng: Rng) -> float:
 def doubled(settings: MemberSettings, failures: int) -> float:
     """The wait after the failure number ``failures`` in a row (the first is 1)."""
     return min(settings.retry_ceiling, settings.retry_first * 2.0 ** min(failures - 1, 30))
+
+
+def when_to_come_back(reason: Reason | None, settings: MemberSettings, rng: Rng, now: float) -> float | None:
+    """The instant that the key server has named, and a little later at random; within a day. None when it has
+    named none that is still to come.
+    """
+    if reason is None or reason.come_back is None or reason.come_back <= now:
+        return None
+    spread = settings.come_back_spread * int.from_bytes(rng(2), "big") / 65536
+    return min(reason.come_back, now + _LONGEST_WAIT) + spread
 
 
 class Outcome(enum.Enum):
@@ -66,14 +78,30 @@ class Enrolment:
         times = [at for at in (wanted, self._again_at) if at is not None]
         return max(min(times), self._not_before) if times else None
 
-    def take(self, turn: Turn, sa: IkeSa, payloads: list[Payload], now: float) -> Outcome:
-        """The server's reply to a registration: the keys, or why not."""
+    def take(
+        self, turn: Turn, sa: IkeSa, payloads: list[Payload], now: float, *, held_back: bool = False
+    ) -> Outcome:
+        """The server's reply to a registration: the keys, or why not. ``held_back``: it has not seen our
+        evidence yet.
+        """
         join = self.member.join
         if first(payloads, PayloadType.GSA) is None:
             kind = error_of(payloads) or NotifyType.NO_PROPOSAL_CHOSEN
-            again = round(self.refused(kind, now) - now, 1)
-            reason = name_of_notify(kind)
-            turn.tell("registration-refused", "warning", group=join.name, reason=reason, again_in=again)
+            if held_back and kind == NotifyType.AUTHORIZATION_FAILED:
+                turn.tell("evidence-wanted", "debug", group=join.name)
+                self.now()
+                return Outcome.REFUSED
+            reason = read_reason(payloads)
+            again = round(self.refused(kind, now, reason) - now, 1)
+            turn.tell(
+                "registration-refused",
+                "warning",
+                group=join.name,
+                reason=name_of_notify(kind),
+                again_in=again,
+                **({"why": reason.code} if reason else {}),
+                **({"price": str(reason.price)} if reason and reason.price else {}),
+            )
             return Outcome.REFUSED
         try:
             grant = read_registration(payloads, sa.gsk_w, sa.key_wrap, join)
@@ -90,12 +118,19 @@ class Enrolment:
     def _registered(self, over: bytes, now: float) -> None:
         """The key server has taken us, over this IKE SA."""
         self.over = over
+        self.member.refusal = None
         self._failures = 0
         self._again_at = None
         self._not_before = now + self._settings.retry_first
 
-    def refused(self, kind: int, now: float) -> float:
+    def refused(self, kind: int, now: float, reason: Reason | None = None) -> float:
         """The key server has not taken us. Returns when we come back."""
+        self.member.refusal = reason or Reason(name_of_notify(kind))
+        come_back = when_to_come_back(reason, self._settings, self._rng, now)
+        if come_back is not None:
+            self._failures = 0
+            self._not_before = come_back
+            return come_back
         if kind in _PASSING:
             self._failures += 1
             wait = doubled(self._settings, self._failures)

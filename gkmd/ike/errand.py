@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gkmd.ike.enrolment import Enrolment
+from gkmd.ike.evidence import build_evidence, build_follows
 from gkmd.ike.notices import error_notify
 from gkmd.ike.registration_request import build_registration_request, id_g
 from gkmd.ike.render_gikev2 import offer
@@ -23,12 +24,24 @@ class Errand:
     registers: bool = False
 
 
-def registration(enrolment: Enrolment) -> list[Payload]:
-    """IDg, SAg, and N(GROUP_SENDER) when the member sends (RFC 9838 2.3.3)."""
+def registration(enrolment: Enrolment, *, proved: bool = True) -> list[Payload]:
+    """IDg, SAg, and N(GROUP_SENDER) when the member sends (RFC 9838 2.3.3); and what it has to show.
+
+    ``proved``: the key server has proved itself. In GSA_AUTH it has not, and anybody could be reading: then
+    it learns only that there is something.
+    """
     join = enrolment.member.join
-    return build_registration_request(
+    request = build_registration_request(
         join.group_id, offer(join.offer), join.sender_ids if join.sends else None
     )
+    shown = evidence(enrolment)
+    return request + (shown if proved or not shown else build_follows())
+
+
+def evidence(enrolment: Enrolment) -> list[Payload]:
+    """The notification with what the member has to show for this group, if there is anything."""
+    shown = enrolment.member.join.evidence
+    return [] if shown is None else build_evidence(shown)
 
 
 def farewell(enrolment: Enrolment, kind: NotifyType) -> Errand:

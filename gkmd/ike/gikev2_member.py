@@ -28,7 +28,7 @@ from gkmd.ike.connector import Connector
 from gkmd.ike.credentials import Credentials
 from gkmd.ike.dropped import dropped
 from gkmd.ike.enrolment import Enrolment, Outcome, jittered
-from gkmd.ike.errand import Errand, farewell, registration
+from gkmd.ike.errand import Errand, evidence, farewell, registration
 from gkmd.ike.group_join import GroupJoin, GroupSettings
 from gkmd.ike.group_member import GroupMember, State
 from gkmd.ike.member_settings import Command, MemberSettings, Server
@@ -74,6 +74,7 @@ class MemberEndpoint:
         self._joins: Final = {join.name: join for join in joins}
         self._enrolments = {name: self._enrol(join) for name, join in self._joins.items()}
         authenticator = Authenticator(credentials)
+        self._logs_in: Final = credentials.password is not None
         self._connector: Final = Connector(authenticator, policy, servers, self._settings, rng)
         self._sa: IkeSa | None = None
         self._last: IkeSa | None = None  # ended by the server: its Delete may be repeated
@@ -165,6 +166,7 @@ class MemberEndpoint:
                     # What was left is left for good; this is a new membership.
                     self._enrolments[group] = self._enrol(self._joins[group])
                 self._enrolments[group].now()
+                self._connector.hurry()
         return self._settle(turn, now)
 
     def tick(self, now: float) -> list[Effect]:
@@ -221,7 +223,8 @@ class MemberEndpoint:
         elif not self._connector.busy and self._stop_by is None and self._connector.ready_at <= now:
             enrolment = self._most_due(now)
             if enrolment is not None:
-                self._connector.begin(turn, enrolment, registration(enrolment), now)
+                asked = registration(enrolment, proved=False)
+                self._connector.begin(turn, enrolment, asked, evidence(enrolment), now)
         return turn.effects()
 
     def _next_errand(self, turn: Turn, sa: IkeSa, now: float) -> None:
@@ -269,12 +272,21 @@ class MemberEndpoint:
         for other in self._enrolments.values():
             if other is not enrolment and other.over is not None:
                 other.again(now)
-        self._registered(turn, self._sa, enrolment, payloads, now)
+        # What a password went before has come after it, and so has the evidence.
+        held_back = not self._logs_in and bool(evidence(enrolment))
+        self._registered(turn, self._sa, enrolment, payloads, now, held_back=held_back)
 
     # --- registration -----------------------------------------------------------------------------
 
     def _registered(
-        self, turn: Turn, sa: IkeSa, enrolment: Enrolment, payloads: list[Payload], now: float
+        self,
+        turn: Turn,
+        sa: IkeSa,
+        enrolment: Enrolment,
+        payloads: list[Payload],
+        now: float,
+        *,
+        held_back: bool = False,
     ) -> None:
         if enrolment.member.state is State.LEFT:
             # We left while the server was admitting us, and it has not been told yet.
@@ -282,7 +294,7 @@ class MemberEndpoint:
             if not told and first(payloads, PayloadType.GSA) is not None:
                 self._errands.append(farewell(enrolment, NotifyType.REGISTRATION_FAILED))
             return
-        if enrolment.take(turn, sa, payloads, now) is Outcome.DECLINED:
+        if enrolment.take(turn, sa, payloads, now, held_back=held_back) is Outcome.DECLINED:
             self._errands.append(farewell(enrolment, NotifyType.NO_PROPOSAL_CHOSEN))
 
     def _leave(self, turn: Turn, enrolment: Enrolment, now: float) -> None:

@@ -20,6 +20,7 @@ from gkmd.core.algorithms import (
     KeyWrap,
     RekeyAuth,
 )
+from gkmd.core.evidence import Evidence
 from gkmd.core.identity import Identity
 from gkmd.ike.grant import Flow
 
@@ -56,7 +57,8 @@ class GroupJoin:
     ``replay_window`` (packets) goes to SAs with one sender; SAs that senders share have none.
     The three allow-lists are the GPAD's: an empty one allows any source, or any multicast destination except,
     for data, those that a link's own protocols use. ``flow`` is traffic that is closed before a registration,
-    too (``closing.py``); what a key server grants need not be the same.
+    too (``closing.py``); what a key server grants need not be the same. ``evidence``: a voucher, a price that
+    the receiver agrees to; a key server gets it when it has proved itself.
     """
 
     name: str
@@ -72,6 +74,7 @@ class GroupJoin:
     data_sources: tuple[IpNetwork, ...] = ()
     rekey_addresses: tuple[IpNetwork, ...] = ()
     flow: Flow | None = None
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True)

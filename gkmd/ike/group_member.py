@@ -25,6 +25,7 @@ from gkmd.ike.group_join import GroupJoin, GroupSettings, source_specific
 from gkmd.ike.memberships import Membership, Memberships
 from gkmd.ike.read_gikev2 import Known, read_deletion, read_inband, read_rekey
 from gkmd.ike.read_policies import refused
+from gkmd.ike.reason import Reason
 from gkmd.ike.rekey_message import open_rekey_untrusted, peek_rekey_untrusted
 from gkmd.ike.rekey_sas import HeldRekeySa, RekeySas
 from gkmd.ike.rollover import Rollover
@@ -63,6 +64,7 @@ class GroupMember:
         self._own: IpAddress | None = join.source
         self._memberships = Memberships(join.name, join.interface)
         self._wanted_at: float | None = 0.0  # a registration is wanted, apart from SAs that grow old
+        self.refusal: Reason | None = None  # why the key server did not take us last; None once it has
 
     # --- questions
     # -------------------------------------------------------------------------------------------
@@ -143,6 +145,7 @@ class GroupMember:
             ],
             "sender_ids": list(self._sender_ids),
             "registration_due": self.registration_due,
+            "refused": self.refusal.plain() if self.refusal else None,
         }
 
     # --- what happens

@@ -19,8 +19,10 @@ from gkmd.crypto.exchange import KeyPair, generate
 from gkmd.crypto.keymat import derive_ike
 from gkmd.ike import initial
 from gkmd.ike.authenticate import Authenticator, Covered, canonical, identity_of
+from gkmd.ike.eap_peer import EapPeer, LoginRefused
+from gkmd.ike.grounds import Believed
 from gkmd.ike.member_settings import Server
-from gkmd.ike.notices import error_notify, name_of_notify
+from gkmd.ike.notices import error_notify, error_of, name_of_notify
 from gkmd.ike.proposal import IkePolicy, IkeSuite, accepted, offer
 from gkmd.ike.sa import IkeSa
 from gkmd.ike.window import Backoff, Window
@@ -28,20 +30,31 @@ from wire.errors import WireError
 from wire.header import Header
 from wire.ikev2 import Encrypted, Id, Ke, Notify
 from wire.message import Message, Payload, each, first, parse_inner
-from wire.registry import ExchangeType, NotifyType, PayloadType
+from wire.registry import AuthMethod, ExchangeType, NotifyType, PayloadType
 
 _MOST_COOKIES: Final = 5  # RFC 7296 2.6: forged cookies must not keep us busy for ever
+_OF_A_LIVE_SERVER: Final = (PayloadType.ID_R, PayloadType.AUTH, PayloadType.EAP)
 _MOST_CANDIDATES: Final = 4  # answers to one IKE_SA_INIT that are followed up
 
 
 class AttemptFailed(Exception):
     """This attempt leads nowhere; the text says why. ``notice`` tells a server that believes to have an SA
-    with us.
+    with us. ``refused``: a server that has proved itself did not take our password.
     """
 
-    def __init__(self, reason: str, notice: bytes = b"") -> None:
+    def __init__(self, reason: str, notice: bytes = b"", refused: LoginRefused | None = None) -> None:
         super().__init__(reason)
         self.notice = notice
+        self.refused = refused
+
+
+@dataclass(slots=True)
+class Login:
+    """EAP with a server that has proved itself, by its AUTH over what ``covered`` says."""
+
+    peer: EapPeer
+    covered: Covered
+    id_r: Id
 
 
 @dataclass(slots=True)
@@ -59,6 +72,7 @@ class Candidate:
     nonce: bytes
     replies: list[bytes]
     datagram: bytes
+    login: Login | None = None
 
 
 class Attempt:
@@ -155,7 +169,7 @@ class Attempt:
         ``registration`` is the group part of GSA_AUTH.
         """
         header = message.header
-        if header.spi_i != self._spi_i:
+        if header.spi_i != self._spi_i or any(one.login for one in self._candidates):
             raise WireError("unexpected-reply", "IKE_SA_INIT")
         refusal = initial.refused_untrusted(message)
         if refusal is not None:
@@ -242,8 +256,10 @@ class Attempt:
         self, covered: Covered, answer: initial.InitMessage, registration: Sequence[Payload]
     ) -> list[Payload]:
         authenticator, identity = self._authenticator, self.server.identity
+        proof: list[Payload] = []  # RFC 7296 2.16: no AUTH asks for EAP
         try:
-            proof = authenticator.prove(covered, canonical(identity), None, answer.hashes)
+            if authenticator.password is None:
+                proof = authenticator.prove(covered, canonical(identity), None, answer.hashes)
         except PeerError as error:
             # The reply that announced no hash that we can sign with is not authenticated.
             self.hint = str(error)
@@ -254,7 +270,7 @@ class Attempt:
             *proof[:-1],
             *authenticator.certificate_requests,
             Payload(PayloadType.ID_R, Id(identity.kind, identity.data)),
-            proof[-1],
+            *proof[-1:],
             *registration,
             # RFC 7296 2.4: whatever we had with this server before is gone.
             Payload(PayloadType.NOTIFY, Notify(0, b"", NotifyType.INITIAL_CONTACT, b"")),
@@ -287,9 +303,10 @@ class Attempt:
     # --- GSA_AUTH ---------------------------------------------------------------------------------
 
     def receive_auth_untrusted(
-        self, data: bytes, header: Header, sealed: Encrypted, now: float
-    ) -> tuple[IkeSa, list[Payload]]:
-        """The SA and the payloads of the reply, once the server has proved to be the one that we want.
+        self, data: bytes, header: Header, sealed: Encrypted, evidence: Sequence[Payload], now: float
+    ) -> tuple[IkeSa, list[Payload]] | None:
+        """The SA and the payloads of the reply, once the server has proved to be the one that we want; None
+        when ``datagrams`` have to go out first, to log in. ``evidence`` is shown at the end of that.
 
         CryptoError or WireError: not for us. AttemptFailed: from the last that answered IKE_SA_INIT, but no
         good.
@@ -305,18 +322,65 @@ class Attempt:
         plaintext = sa.unseal_untrusted(data, sealed)
         try:
             payloads = parse_inner(header.exchange, True, sealed.first, plaintext)
-            self._verify(candidate, payloads, now)
+            following = self._take(candidate, payloads, evidence, now)
+        except LoginRefused as error:
+            self._give_up(candidate, str(error), told=True, refused=error)
         except WireError as error:
             self._give_up(candidate, f"malformed reply to GSA_AUTH: {error}", told=False)
         except PeerError as error:
-            self._give_up(candidate, str(error), told=first(payloads, PayloadType.ID_R) is None)
+            # With notifications alone the server says that it has no SA with us.
+            told = not any(payload.type in _OF_A_LIVE_SERVER for payload in payloads)
+            self._give_up(candidate, str(error), told=told)
         sa.window.answered()
+        if following:
+            candidate.datagram = sa.request(ExchangeType.GSA_AUTH, following, now)
+            self._pend(now)
+            return None
         sa.peer = canonical(self.server.identity)
         sa.heard = now
         return sa, payloads
 
-    def _verify(self, candidate: Candidate, payloads: list[Payload], now: float) -> None:
-        """PeerError unless the server is the one that we want; nothing that it says counts before."""
+    def _take(
+        self, candidate: Candidate, payloads: list[Payload], evidence: Sequence[Payload], now: float
+    ) -> list[Payload]:
+        """What we ask next, nothing when this is the last reply. PeerError when the server is not the one
+        that we want, or does not do what RFC 7296 2.16 says.
+        """
+        login, password = candidate.login, self._authenticator.password
+        asked = first(payloads, PayloadType.EAP) is not None
+        if login is None:
+            believed, covered, id_r = self._verify(candidate, payloads, now)
+            if password is None:
+                if asked:
+                    raise _failed("the server asks for EAP although we have proved ourselves")
+                return []
+            # RFC 7296 2.16: whoever shares a key with us, or gets our AUTH by one, could be another member.
+            if believed.method != AuthMethod.DIGITAL_SIGNATURE:
+                raise _failed("the server did not prove itself by a signature: it does not get the password")
+            if not asked:
+                raise _failed("the server did not ask for the password")
+            name = self._authenticator.id_payload.data
+            login = candidate.login = Login(EapPeer(name, password), covered, id_r)
+            # It is the one: what others have answered is of no interest any more.
+            self._candidates = [candidate]
+        if login.peer.passed:
+            auth = first(payloads, PayloadType.AUTH)
+            if auth is None or asked:
+                kind = error_of(payloads)
+                raise _failed(f"no AUTH after EAP: {'' if kind is None else name_of_notify(kind)}")
+            self._authenticator.verify_after_eap(login.covered, login.id_r, auth)
+            return []
+        answer = login.peer.answer(payloads)
+        if answer is not None:
+            return [answer]
+        return [self._authenticator.prove_after_eap(candidate.covered), *evidence]
+
+    def _verify(
+        self, candidate: Candidate, payloads: list[Payload], now: float
+    ) -> tuple[Believed, Covered, Id]:
+        """How the server has proved to be the one that we want, by which octets and which IDr. PeerError
+        unless it has; nothing that it says counts before.
+        """
         sa, wanted = candidate.sa, canonical(self.server.identity)
         id_r = first(payloads, PayloadType.ID_R)
         if id_r is None:
@@ -330,13 +394,14 @@ class Attempt:
         for reply in candidate.replies:
             try:
                 covered = Covered(reply, self._nonce, sa.prf, sa.sk_pr)
-                self._authenticator.verify(covered, id_r, payloads, now)
-                return
+                return self._authenticator.verify(covered, id_r, payloads, now), covered, id_r
             except PeerError as error:
                 failure = error
         raise failure or PeerError(NotifyType.AUTHENTICATION_FAILED, "no reply to verify")
 
-    def _give_up(self, candidate: Candidate, reason: str, told: bool) -> NoReturn:
+    def _give_up(
+        self, candidate: Candidate, reason: str, *, told: bool, refused: LoginRefused | None = None
+    ) -> NoReturn:
         """One answer less to hope for. ``told``: the other side knows that there is no SA."""
         sa = candidate.sa
         self._candidates.remove(candidate)
@@ -348,4 +413,8 @@ class Attempt:
             notice = sa.request(ExchangeType.INFORMATIONAL, [payload], 0.0)
         if self._candidates:
             raise WireError("not-the-server", reason)
-        raise AttemptFailed(reason, notice)
+        raise AttemptFailed(reason, notice, refused)
+
+
+def _failed(text: str) -> PeerError:
+    return PeerError(NotifyType.AUTHENTICATION_FAILED, text)

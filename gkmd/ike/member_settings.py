@@ -30,6 +30,7 @@ class MemberSettings:
     retry_first: float = 1.0  # after every server has failed, or a group said "not now"; doubles each time
     retry_ceiling: float = 60.0
     slow_retry: float = 300.0  # after "not you" or "no such group": only an operator's change can help
+    come_back_spread: float = 3.0  # members that were told when to come back come within this after it
     stop_within: float = 5.0  # to say good-bye
 
 

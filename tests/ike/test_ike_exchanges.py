@@ -203,7 +203,7 @@ def test_a_refusal_keeps_the_ike_sa(
     ours, theirs = established(world)
     payloads = inside(ours, world.sent[-1].data)
     assert [p.type for p in payloads[:3]] == [PayloadType.ID_R, PayloadType.AUTH, PayloadType.NOTIFY]
-    # What the group says is said once more for the member's software; the algorithms are no word of the group.
+    # What the group says is said once more for the member's software; the algorithms are not its word.
     ours_too = [] if kind is NotifyType.NO_PROPOSAL_CHOSEN else [NotifyType.GKMD_REASON]
     assert notes(payloads) == [kind, *ours_too]
     assert ours.state is theirs.state is SaState.ESTABLISHED
@@ -222,11 +222,20 @@ def test_a_full_group_refuses_one_more() -> None:
 
 def test_refused_members_come_back_when_the_group_opens_and_not_in_a_storm() -> None:
     world = World([policy(starts=T0 + 100.0)], members=1)
+    asked = lambda: [a for a in arrows(world) if a.startswith("GSA_REGISTRATION") and a.endswith("->")]  # noqa: E731
+    # They were told when, and do not ask before; then within some seconds.
+    world.run(99.9)
+    assert not asked()
+    world.run(3.2)
+    assert len(asked()) == 1
+    assert world.registered()
+
+
+def test_members_that_are_not_told_when_come_back_and_not_in_a_storm() -> None:
+    world = World([policy(capacity=1)], members=2)
     world.run(99)
     asked = [a for a in arrows(world) if a.startswith("GSA_REGISTRATION") and a.endswith("->")]
     assert 3 <= len(asked) <= 12  # 1, 2, 4, 8 ... seconds, with jitter
-    world.run(100)
-    assert world.registered()
 
 
 def test_unauthorised_members_ask_rarely() -> None:
