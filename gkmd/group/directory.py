@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from gkmd.core.address import IpAddress
 from gkmd.core.change import Change, DropGroup, DropMember, Journalled, MemberRecord
 from gkmd.core.effect import Ask
 from gkmd.core.errors import LocalError
@@ -342,6 +343,15 @@ class Directory:
     def holds(self, name: str) -> bool:
         """Whether there is a group of this name, be it closed."""
         return name in self._groups
+
+    def configured_addresses(self) -> frozenset[IpAddress]:
+        """Of the data and the rekeys of all groups that stem from the configuration and are not closed."""
+        return frozenset(
+            address
+            for group in self._groups.values()
+            if not (group.reserved or group.keys.record.closed)
+            for address in (group.policy.address, group.policy.rekey_address)
+        )
 
     def status(self, name: str) -> GroupStatus | None:
         """One line about a group, None when there is none."""

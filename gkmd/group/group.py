@@ -81,7 +81,7 @@ class Group:
         self._admission = Admission(policy)
         self._owed: list[Change] = []
         self._gone: list[Identity] = []  # members that the doorkeeper has not been told about
-        self.receivers = 0
+        self.receivers = 0  # members that do not send
         self.peak = 0  # most receivers at once since the start of the server
         self._former: dict[
             bytes, GroupPolicy
@@ -241,20 +241,24 @@ class Group:
         return self._with_state(Verdict(None, receives=receives, sends=ask.wants_to_send), ask, now)
 
     def _with_state(self, verdict: Verdict, ask: Ask, now: float) -> Verdict:
-        refusal = verdict.refusal or self._state_refusal(now) or self._full(ask.identity)
+        refusal = verdict.refusal or self._state_refusal(now) or self._full(ask.identity, verdict)
         if verdict.refusal is not None or refusal is None:
             return verdict
         opening = self.policy.starts if refusal is Refusal.NOT_YET_OPEN else None
         return replace(verdict, refusal=refusal, come_back=opening)
 
-    def _full(self, identity: Identity) -> Refusal | None:
+    def _full(self, identity: Identity, verdict: Verdict) -> Refusal | None:
+        """Of a reservation's group the capacity is for receivers: its senders always find room."""
         capacity = self.policy.capacity
-        full = 0 < capacity <= len(self.members) and identity not in self.members
+        taken = self.receivers if self.reserved else len(self.members)
+        full = 0 < capacity <= taken and identity not in self.members
+        if self.reserved and verdict.sends:
+            return None
         return Refusal.FULL if full else None
 
     def check(self, ask: Ask, verdict: Verdict, now: float) -> None:
         """Raise Refused when this member cannot be taken; nothing has changed."""
-        refusal = verdict.refusal or self._state_refusal(now) or self._full(ask.identity)
+        refusal = verdict.refusal or self._state_refusal(now) or self._full(ask.identity, verdict)
         if refusal is not None:
             raise Refused(refusal, verdict.detail)
         if verdict.sends and not self.policy.shared_sa:
@@ -345,8 +349,8 @@ class Group:
         previous = self.members.get(member.identity)
         if previous is not None:
             self._registrations.remove(previous)
-            self.receivers -= previous.receives
-        self.receivers += member.receives
+            self.receivers -= not previous.sends
+        self.receivers += not member.sends
         self.peak = max(self.peak, self.receivers)
         self.members[member.identity] = member
         self._registrations.add(member)
@@ -355,7 +359,7 @@ class Group:
 
     def _drop(self, member: MemberRecord) -> None:
         del self.members[member.identity]
-        self.receivers -= member.receives
+        self.receivers -= not member.sends
         self._gone.append(member.identity)
         self._registrations.remove(member)
         self._owed.append(DropMember(self.policy.name, member.identity))

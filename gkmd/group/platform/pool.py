@@ -54,10 +54,14 @@ class Pool:
         rng: Rng,
     ) -> None:
         self._facts: Final = facts
-        self._networks: Final = tuple(networks)
+        self._networks = tuple(networks)
         self._configured: Final = configured
         self._rng: Final = rng
         self._taken: Final = facts.index(Reservation, lambda reservation: reservation.address)
+
+    def adopt(self, networks: Iterable[Network]) -> None:
+        """Addresses are taken from these from now on; what is taken stays."""
+        self._networks = tuple(networks)
 
     def conflict(
         self,
