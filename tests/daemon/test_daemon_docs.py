@@ -20,6 +20,16 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text()
 # Defaults that follow from something else, told in words.
 DERIVED = {"identity", "group.id", "group.rekey_address"}
+# A server with every table, for keys that are only asked for when theirs is there.
+PLATFORM = """\
+
+[platform]
+
+[[platform.provider]]
+name = "bank"
+kind = "webhook"
+secret_file = "bank.secret"
+"""
 # Tables whose keys are the operator's own.
 FREE = {"credentials.psk", "credentials.pinned"}
 
@@ -36,9 +46,14 @@ def documented(kind: str) -> dict[str, str]:
     return found
 
 
+def server_with_platform(folder: Path, text: str = "") -> Path:
+    write(folder, "bank.secret", "0123456789abcdef")
+    return write_server(folder, text or SERVER + PLATFORM)
+
+
 def asked(kind: str, folder: Path) -> dict[str, object]:
     """Dotted key -> default that the code asks for."""
-    file = write_server(folder) if kind == "Server" else write_member(folder)
+    file = server_with_platform(folder) if kind == "Server" else write_member(folder)
     section = Section(TomlSource.read(file))
     (server_config if kind == "Server" else member_config).read(section, file)
     keys = {key: value for key, value in section.asked.items() if not key.startswith("credentials.psk.")}
@@ -61,9 +76,9 @@ def test_every_key_is_documented_with_its_default(kind: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", ["Server", "Member"])
 def test_the_defaults_load_when_they_are_written_out(kind: str, tmp_path: Path) -> None:
     """A file that states every default means the same as one that states none."""
-    text = SERVER if kind == "Server" else MEMBER
+    text = SERVER + PLATFORM if kind == "Server" else MEMBER
     module = server_config if kind == "Server" else member_config
-    writer = write_server if kind == "Server" else write_member
+    writer = server_with_platform if kind == "Server" else write_member
     plain = module.load(writer(tmp_path, text))
     tables: dict[str, list[str]] = {}
     for key, default in documented(kind).items():
