@@ -171,6 +171,9 @@ class Books:
         self.facts.put(admission)
         return admission
 
+    def money(self, amount: int, currency: str = "EUR") -> Money:
+        return Money(currency, amount)
+
     def admission(self, party: str) -> Admission | None:
         return self.facts.get(Admission, f"{self.reservation.id}/{party}")
 

@@ -9,6 +9,7 @@ from gkmd.api import results as r
 from gkmd.api.nouns import Amount
 from gkmd.api.problem import FieldProblem, Problem
 from gkmd.core.money import MOST, Money
+from gkmd.group.platform.access import account_of
 from gkmd.group.platform.accounts import Accounts
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.billing import Billing
@@ -95,9 +96,7 @@ class Balances:
             _refuse(f"the balance would be more than {Money(amount.currency, MOST)}")
 
     def _show(self, request: q.Nothing, work: Work) -> r.BalanceView:
-        if work.who.account is None:
-            raise Problem("sign-in-required", "who has no account has no balance: sign in with one")
-        return self.view(work.who.account)
+        return self.view(account_of(work.who))
 
     def _credit(self, request: q.CreditUser, work: Work) -> r.BalanceView:
         account, amount, reference = self._named(request, "deposit")
