@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+from click.core import ParameterSource
 
 from gkmd.cli.failing import failing_clearly
 from gkmd.core.errors import ConfigError
@@ -65,15 +66,31 @@ def server(file: Path, check: bool, keylog: Path | None) -> None:
 
 @click.command()
 @_options(MEMBER_FILE)
-def member(file: Path, check: bool, keylog: Path | None) -> None:
+@click.option(
+    "--ticket",
+    "tickets",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="A ticket file to use; can be repeated. The configuration may be missing then.",
+)
+@click.option("--now", is_flag=True, help="Register these tickets at once, not when a program joins.")
+def member(file: Path, check: bool, keylog: Path | None, tickets: tuple[Path, ...], now: bool) -> None:
     """Run a member until SIGTERM: it registers, installs the keys and keeps them fresh."""
     with failing_clearly():
         from gkmd.daemon import member_config
 
-        _must_exist(file, "member")
-        config = member_config.load(file)
+        source = click.get_current_context().get_parameter_source("file")
+        optional = bool(tickets) and source is ParameterSource.DEFAULT
+        if now and not tickets:
+            raise ConfigError("--now is for tickets of the command line: name them by --ticket FILE")
+        if not optional or file.exists():
+            _must_exist(file, "member")
+            config = member_config.load_with_tickets(file, tickets, now)
+        else:
+            config = member_config.load_with_tickets(None, tickets, now)
         if check:
-            _checked(file, config.warnings)
+            _checked(file if config.file_given else tickets[0], config.warnings)
             return
         from gkmd.daemon import member as process
 

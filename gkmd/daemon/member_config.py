@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from gkmd.core.algorithms import CIPHER_BY_NAME, INTEGRITY_BY_NAME, KEY_WRAP_BY_
 from gkmd.core.identity import Identity
 from gkmd.daemon import values
 from gkmd.daemon.credential_config import read_credentials
+from gkmd.daemon.portal_tickets import PortalSettings
 from gkmd.daemon.process_config import (
     ControlSettings,
     ProcessSettings,
@@ -21,6 +23,8 @@ from gkmd.daemon.process_config import (
     read_process,
 )
 from gkmd.daemon.section import Section
+from gkmd.daemon.ticket_config import TicketSettings, read_portal, read_ticket_settings
+from gkmd.daemon.ticket_file import Ticket, load_ticket
 from gkmd.daemon.toml_source import TomlSource
 from gkmd.ike.credentials import Credentials
 from gkmd.ike.grant import Flow
@@ -30,6 +34,8 @@ from gkmd.ike.proposal import IkePolicy
 
 LOCAL: Final = ("0.0.0.0:848", "[::]:848")
 CONTROL_SOCKET: Final = "/run/gkmd/member.sock"
+GROUP_KEY_PORT: Final = 848
+WHEN: Final = {"always": False, "wanted": True}
 DATAPLANES: Final = ("xfrm", "recording")
 _ROLES: Final = {"receiver": (True, False), "sender": (False, True), "both": (True, True)}
 _REKEY_AUTHS: Final = {"signature": RekeyAuth.SIGNATURE, "implicit": RekeyAuth.IMPLICIT}
@@ -37,7 +43,11 @@ _REKEY_AUTHS: Final = {"signature": RekeyAuth.SIGNATURE, "implicit": RekeyAuth.I
 
 @dataclass(frozen=True, slots=True)
 class MemberConfig:
-    """``servers`` are tried in order. ``any_family``: ``local`` was left to its default."""
+    """``servers`` are tried in order. ``any_family``: ``local`` was left to its default.
+
+    ``wanted`` are the groups that wait until they are. ``given`` are tickets of the command line, which are
+    registered at once with ``at_once``. Without a group there need not be a server.
+    """
 
     file: Path
     identity: Identity
@@ -45,51 +55,115 @@ class MemberConfig:
     any_family: bool
     servers: tuple[IpAddress, ...]
     server_port: int
-    server_identity: Identity
+    server_identity: Identity | None
     process: ProcessSettings
     control: ControlSettings
-    credentials: Credentials
+    credentials: Credentials | None
     ike: IkePolicy
     settings: MemberSettings
     joins: tuple[GroupJoin, ...]
     dataplane: str
+    wanted: frozenset[str]
+    linger: float
+    tickets: TicketSettings
+    portal: PortalSettings | None
+    given: tuple[Ticket, ...]
+    at_once: bool
     warnings: tuple[str, ...]
+    file_given: bool = True
 
 
-def load(file: Path) -> MemberConfig:
-    """Read and check the file, and the files that it names. Raises ConfigError."""
-    return read(Section(TomlSource.read(file)), file)
+def load(file: Path, tickets: bool = False) -> MemberConfig:
+    """Read and check the file, and the files that it names. Raises ConfigError.
+
+    ``tickets``: there are some on the command line, so that no group need be there.
+    """
+    return read(Section(TomlSource.read(file)), file, alone=not tickets)
 
 
-def read(section: Section, file: Path) -> MemberConfig:
+def load_with_tickets(file: Path | None, tickets: Sequence[Path], at_once: bool) -> MemberConfig:
+    """As ``load``, with the tickets of the command line; without a file everything has its default."""
+    name = Path("/etc/gkmd/member.toml") if file is None else file
+    source = TomlSource(name, "") if file is None else TomlSource.read(file)
+    config = read(Section(source), name, tickets, at_once)
+    return replace(config, file_given=file is not None)
+
+
+def read(
+    section: Section,
+    file: Path,
+    tickets: Sequence[Path] = (),
+    at_once: bool = False,
+    alone: bool = True,
+) -> MemberConfig:
     warnings: list[str] = []
     identity = read_identity(section)
-    server = section.table("server")
+    groups = section.tables("group")
     ike = section.table("ike")
+    joins = tuple(_read_join(one) for one in groups)
+    servers, server_port, server_identity = _read_server(section, bool(joins))
+    settings = read_ticket_settings(section.table("tickets"))
+    given = tuple(load_ticket(path, settings.local) for path in tickets)
+    portal = read_portal(section.table("portal"))
+    credentials: Credentials | None = None
+    if joins or section.has("credentials"):
+        credentials = read_credentials(section.table("credentials"), identity, warnings)
     config = MemberConfig(
         file=file,
         identity=identity,
         local=section.get("local", values.list_of(values.endpoint, 1), list(LOCAL)),
         any_family=not section.has("local"),
-        servers=server.get("addresses", values.list_of(values.address, 1)),
-        server_port=server.get("port", values.port, 848),
-        server_identity=server.get("identity", values.identity),
+        servers=servers,
+        server_port=server_port,
+        server_identity=server_identity,
         process=read_process(section.table("process")),
         control=read_control(section.table("control"), CONTROL_SOCKET),
-        credentials=read_credentials(section.table("credentials"), identity, warnings),
+        credentials=credentials,
         ike=read_ike_policy(ike),
         settings=_settings(ike),
-        joins=tuple(_read_join(one) for one in section.tables("group")),
+        joins=joins,
         dataplane=section.get("dataplane", values.choice({k: k for k in DATAPLANES}), "xfrm"),
+        wanted=frozenset(j.name for j, one in zip(joins, groups, strict=True) if _waits(one, j)),
+        linger=section.get("linger", values.duration(0, 3600), "5s"),
+        tickets=settings,
+        portal=portal,
+        given=given,
+        at_once=at_once,
         warnings=tuple(warnings),
     )
-    server.finish()
+    for one in groups:
+        one.finish()
     section.finish()
-    if not config.joins:
-        raise section.wrong("", "no group to join: expected at least one [[group]]")
-    _check_joins(section, config.joins)
-    _check_trust(section, config)
+    if alone and not (joins or given or settings.folder or portal):
+        raise section.wrong(
+            "", "no group to join: expected at least one [[group]], tickets.folder, portal.url, or --ticket"
+        )
+    _check_joins(section, joins)
+    if joins:
+        _check_trust(section, config)
     return config
+
+
+def _read_server(section: Section, needed: bool) -> tuple[tuple[IpAddress, ...], int, Identity | None]:
+    """A member with tickets alone needs none: each ticket names its own."""
+    if not needed and not section.has("server"):
+        return (), GROUP_KEY_PORT, None
+    server = section.table("server")
+    found = (
+        server.get("addresses", values.list_of(values.address, 1)),
+        server.get("port", values.port, GROUP_KEY_PORT),
+        server.get("identity", values.identity),
+    )
+    server.finish()
+    return found
+
+
+def _waits(section: Section, join: GroupJoin) -> bool:
+    """Whether a group waits until it is wanted."""
+    waits = section.get("when", values.choice(WHEN), "always")
+    if waits and join.flow is None:
+        raise section.wrong("when", '"wanted" needs `address`: it is what programs join and send to')
+    return waits
 
 
 def _settings(ike: Section) -> MemberSettings:
@@ -135,7 +209,6 @@ def _read_join(section: Section) -> GroupJoin:
         rekey_addresses=section.get("rekey_addresses", networks, []),
         flow=_read_flow(section),
     )
-    section.finish()
     return join
 
 
@@ -168,6 +241,8 @@ def _check_joins(section: Section, joins: tuple[GroupJoin, ...]) -> None:
 def _check_trust(section: Section, config: MemberConfig) -> None:
     """A member that cannot verify its server would never register; better said now."""
     credentials, server = config.credentials, config.server_identity
+    assert credentials is not None
+    assert server is not None
     if (
         server not in credentials.pre_shared_keys
         and credentials.trust_anchors is None

@@ -28,7 +28,6 @@ from gkmd.core.effect import (
 from gkmd.core.errors import LocalError
 from gkmd.core.fault import fault
 from gkmd.group.model import Verdict
-from gkmd.ike.closing import closing_policies
 from gkmd.ike.dropped import dropped
 from gkmd.ike.group_join import GroupJoin
 from gkmd.ike.group_member import GroupMember
@@ -70,14 +69,13 @@ class Hire:
     """Take up an endpoint. ``waiting`` are groups that are not registered before a Register names them.
 
     ``until``: when its time is over; it stays as long as it holds keys, because a transmission may have been
-    extended. ``closed``: the policies that keep its groups closed are installed already.
+    extended. What keeps its groups closed (``gkmd.ike.closing``) is installed before.
     """
 
     name: str
     endpoint: Endpoint
     waiting: frozenset[str] = frozenset()
     until: float = math.inf
-    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +226,6 @@ class MemberCrew:
         self._posts[post.name] = post
         self._by_group |= dict.fromkeys(joins, post)
         effects: list[Effect] = []
-        if not command.closed:
-            # First of all: until the keys come nothing passes in clear.
-            effects += [InstallPolicy(p) for join in joins.values() for p in closing_policies(join)]
         for name in sorted(command.waiting):
             # A group that is left is not registered until it is asked for. That it was left is no news.
             effects += [e for e in endpoint.command(Leave(name), now) if not isinstance(e, Tell)]
@@ -247,7 +242,7 @@ class MemberCrew:
                 )
             for post in self._posts.values():
                 for other in post.joins.values():
-                    _check_apart(join, other)
+                    check_apart(join, other)
 
     def _dismiss(self, post: Post, now: float) -> list[Effect]:
         post.leaving = True
@@ -277,7 +272,7 @@ class MemberCrew:
         return effects
 
 
-def _check_apart(one: GroupJoin, other: GroupJoin) -> None:
+def check_apart(one: GroupJoin, other: GroupJoin) -> None:
     """Two groups cannot have one policy in the kernel, nor one identifier in commands and logs."""
     if one.flow is None or other.flow is None or one.flow != other.flow:
         return

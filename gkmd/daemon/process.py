@@ -8,7 +8,7 @@ import logging
 import os
 import pwd
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from pyprctl import Cap
@@ -148,6 +148,12 @@ class Process:
             await server.close()
         self.events.tell("stopped", "info", {"role": self.role})
         self.events.batch(None)
+
+    def start_guarded(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task of ``work`` that is guarded."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.guard(task)
+        return task
 
     def guard(self, task: asyncio.Task[None]) -> None:
         """When ``task`` fails, ``serve`` ends with its error."""

@@ -59,8 +59,15 @@ class Wishes:
         self._linger = linger
         self._wanted: dict[str, Wanted] = {}
 
-    def __len__(self) -> int:
-        return len(self._wanted)
+    @property
+    def receivers(self) -> bool:
+        """Whether it matters who joins what."""
+        return any(one.receives for one in self._wanted.values())
+
+    @property
+    def senders(self) -> bool:
+        """Whether it matters what traffic meets which policy."""
+        return any(one.sends for one in self._wanted.values())
 
     def add(self, join: GroupJoin) -> None:
         """``join`` waits from now on; it has to have a flow."""

@@ -1,0 +1,231 @@
+"""The portal as a member's machine sees it: sign in, my tickets, the catalogue (gkmd.api, by HTTPS).
+
+Everything here blocks and belongs into a thread. What comes from the other side is bounded in size and time;
+redirections are refused, because a password must not follow them; TLS is verified.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
+
+import msgspec
+
+import gkmd
+from gkmd.api import results
+from gkmd.core.errors import ConfigError, LocalError
+from gkmd.core.secret import SecretBytes
+
+T = TypeVar("T")
+
+LARGEST_OCTETS: Final = 4 << 20
+SOCKET_SECONDS: Final = 10.0  # for one step: connect, handshake, the next octets
+WHOLE_SECONDS: Final = 30.0  # for the body of one answer
+_CHUNK: Final = 65_536
+_SHOWN: Final = 200  # characters of an error text of the portal's
+
+
+class PortalError(LocalError):
+    """The portal cannot be asked, or does not do what was asked. ``status`` is 0 without an HTTP answer."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class PortalLogin:
+    """A token of scope ``tickets``, or a login with its password."""
+
+    url: str
+    token: SecretBytes | None = None
+    login: str = ""
+    password: SecretBytes | None = None
+    ca: Path | None = None
+
+
+def checked_url(text: str) -> str:
+    """The base of the portal. ValueError unless it is https, or http to this very host."""
+    parts = urllib.parse.urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("https://HOST, with :PORT and a path if need be")
+    if parts.username is not None or any(ord(c) <= 32 or ord(c) >= 127 for c in text):
+        raise ValueError("no name, no password and no blanks in it")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("https, because passwords and tickets go over it")
+    _ = parts.port  # ValueError when it is none
+    return text.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _NoRedirection(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> None:
+        return None
+
+
+def tls_context(ca: Path | None) -> ssl.SSLContext:
+    """Verifies against ``ca``, or what the host trusts. ConfigError when the file is no certificate."""
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"cannot use the CA certificate {ca}: {error.strerror or error}") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class PortalClient:
+    """One login at one portal. Not for several threads at once."""
+
+    def __init__(self, login: PortalLogin, context: ssl.SSLContext) -> None:
+        self._login = login
+        self._session: SecretBytes | None = None
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=context),
+            _NoRedirection(),
+        )
+
+    def tickets(self) -> tuple[results.TicketView, ...]:
+        """The tickets of this login, each with its file. PortalError says what to do."""
+        views = self._ask("GET", "/tickets", None, results.Tickets).tickets
+        return tuple(
+            one if one.configuration or one.revoked is not None else self._whole(one) for one in views
+        )
+
+    def _whole(self, view: results.TicketView) -> results.TicketView:
+        return self._ask("GET", f"/tickets/{_quoted(view.id)}", None, results.TicketView)
+
+    def transmissions(self) -> tuple[results.Transmission, ...]:
+        """What is on or coming: the first 500."""
+        found = self._ask("GET", "/transmissions?state=both&limit=500", None, results.Transmissions)
+        return found.transmissions
+
+    def get_ticket(self, transmission: str) -> results.TicketView:
+        """A ticket that costs nothing; PortalError when there is none for this login."""
+        path = f"/transmissions/{_quoted(transmission)}/tickets"
+        return self._ask("POST", path, {}, results.TicketView)
+
+    # --- the inside -------------------------------------------------------------------------------
+
+    def _ask(self, method: str, path: str, body: object, kind: type[T]) -> T:
+        """With a token; with a password a session is begun, and begun anew once when it has ended."""
+        if self._login.token is not None:
+            return self._request(method, path, body, kind, self._login.token)
+        if self._session is not None:
+            try:
+                return self._request(method, path, body, kind, self._session)
+            except PortalError as error:
+                if error.status != http.HTTPStatus.UNAUTHORIZED:
+                    raise
+        self._session = self._sign_in()
+        return self._request(method, path, body, kind, self._session)
+
+    def _sign_in(self) -> SecretBytes:
+        password = self._login.password
+        if password is None:
+            raise PortalError("nothing to sign in with")
+        body = {"login": self._login.login, "password": password.reveal().decode("utf-8", "replace")}
+        signed_in = self._request("POST", "/sessions", body, results.SignedIn, None)
+        return SecretBytes(signed_in.token.encode())
+
+    def _request(self, method: str, path: str, body: object, kind: type[T], token: SecretBytes | None) -> T:
+        url = f"{self._login.url}/api/v1{path}"
+        request = urllib.request.Request(url, method=method)  # noqa: S310  # checked_url
+        request.add_header("Accept", "application/json")
+        request.add_header("User-Agent", f"gkmd-member/{gkmd.__version__}")
+        if token is not None:
+            request.add_header("Authorization", f"Bearer {_header_text(token)}")
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        what = f"{method} {self._login.url}/api/v1{path.partition('?')[0]}"
+        try:
+            with self._opener.open(request, timeout=SOCKET_SECONDS) as answer:
+                octets = _bounded(answer, what)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise PortalError(_refusal(what, error), error.code) from None
+        except urllib.error.URLError as error:
+            raise PortalError(f"{what}: {_reason(error.reason)}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise PortalError(f"{what}: {_reason(error)}") from None
+        try:
+            return msgspec.json.decode(octets, type=kind)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise PortalError(f"{what}: not an answer of gkmd's portal: {str(error)[:_SHOWN]}") from None
+
+
+def _header_text(token: SecretBytes) -> str:
+    text = token.reveal().decode("ascii", "replace").strip()
+    if not text or not text.isprintable() or not text.isascii():
+        raise PortalError("the token is not one line of ASCII")
+    return text
+
+
+def _quoted(text: str) -> str:
+    return urllib.parse.quote(text, safe="")
+
+
+def _bounded(answer: Any, what: str) -> bytes:
+    """The body, unless it is too long or takes too long."""
+    octets = bytearray()
+    end = time.monotonic() + WHOLE_SECONDS
+    while chunk := answer.read1(_CHUNK):
+        octets += chunk
+        if len(octets) > LARGEST_OCTETS:
+            raise PortalError(f"{what}: the answer has more than {LARGEST_OCTETS} octets")
+        if time.monotonic() > end:
+            raise PortalError(f"{what}: the answer takes more than {WHOLE_SECONDS:.0f} s")
+    return bytes(octets)
+
+
+def _refusal(what: str, error: urllib.error.HTTPError) -> str:
+    if 300 <= error.code < 400:
+        return (
+            f"{what}: the portal wants to send us elsewhere, which is not followed; is `url` the right one?"
+        )
+    detail = ""
+    try:
+        document = json.loads(error.read(_CHUNK))
+        detail = str(document.get("detail", "")) if isinstance(document, dict) else ""
+    except (OSError, ValueError, RecursionError, http.client.HTTPException):
+        pass
+    return f"{what}: {error.code} {printable(detail) or printable(str(error.reason))}"
+
+
+def printable(text: str) -> str:
+    """A foreign text for a log line: bounded, and without control characters."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_SHOWN])
+
+
+def _reason(reason: object) -> str:
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return f"the portal's certificate is not accepted: {reason.verify_message}; see portal.ca"
+    if isinstance(reason, TimeoutError):
+        return f"no answer within {SOCKET_SECONDS:.0f} s"
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror
+    return printable(str(reason)) or type(reason).__name__
