@@ -59,8 +59,7 @@ class _Done:
     ask: Ask
     reservation: Reservation
     admission: Admission
-    before: Admission | None
-    voucher: Voucher | None
+    voucher: Voucher | None  # as it was
 
 
 class Door:
@@ -287,38 +286,33 @@ class Door:
 
     def _admit(self, granted: _Granted, ask: Ask, now: float) -> None:
         reservation, receiver, found = granted.reservation, granted.receiver, granted.entitlement
-        party = receiver.party or self._parties.known(*granted.name)
+        party = receiver.party or self._parties.known(*granted.name)  # by now it may be known
         before = self._assessor.admission(reservation.id, party)
         if before is not None and before.refunded is None and before.evicted is None:
             self._statistics.admitted(reservation.id, False, now)
             return
         if not found.ways or (before is not None and before.evicted is not None):
             raise Refused(Refusal.REVOKED, "the admission was taken back meanwhile")
-        price = found.price
         # What ``decide`` has seen may be gone: looked at again before anything changes.
-        voucher = self._assessor.voucher(reservation.id, found.voucher, party)
+        voucher = self._assessor.voucher(reservation.id, found.voucher, party) if found.voucher else None
         if found.voucher and voucher is None:
             raise Refused(Refusal.VOUCHER_INVALID, "the voucher was used meanwhile")
-        if price is not None and self._billing.available(party, price.currency) < price.amount:
-            raise Refused(Refusal.PAYMENT_REQUIRED, "the balance is lower than the price")
-        party = party or self._parties.make(*granted.name, now)
-        amount, currency = (0, "") if price is None else (price.amount, price.currency)
-        admission = Admission(reservation.id, party, now, found.by, amount, currency, None, None)
+        price = found.price
         if price is not None:
             try:
                 self._billing.charge(reservation, party, price, now)
             except Problem as problem:
-                self._facts.rollback()
                 raise Refused(Refusal.PAYMENT_REQUIRED, problem.detail) from None
+        party = party or self._parties.make(*granted.name, now)
+        amount, currency = (0, "") if price is None else (price.amount, price.currency)
+        admission = Admission(reservation.id, party, now, found.by, amount, currency, None, None)
         self._facts.put(admission)
         if voucher is not None:
             self._facts.put(replace(voucher, held=party, used=now))
         self._statistics.admitted(reservation.id, before is None, now)
-        detail = (
-            {"by": found.by} if price is None else {"by": found.by, "amount": amount, "currency": currency}
-        )
-        self._audit.note(party, "admit", reservation.id, now, **detail)
-        self._last = _Done(ask, reservation, admission, before, voucher)
+        paid = {} if price is None else {"amount": amount, "currency": currency}
+        self._audit.note(party, "admit", reservation.id, now, by=found.by, **paid)
+        self._last = _Done(ask, reservation, admission, voucher)
 
     def undone(self, ask: Ask, policy: GroupPolicy, now: float) -> tuple[Change, ...]:
         """A repeated registration has nothing to undo."""
@@ -327,10 +321,9 @@ class Door:
             return self._facts.commit()
         if done.admission.amount:
             self._billing.refund(done.reservation, done.admission, "undone", now)
-        elif done.before is None:
-            self._facts.drop(done.admission)
         else:
-            self._facts.put(done.before)
+            # Kept, as when it was paid for: who comes again is not counted as another receiver.
+            self._facts.put(replace(done.admission, refunded=now))
         if done.voucher is not None:
             self._facts.put(done.voucher)
         self._audit.note("gkmd", "undo", done.reservation.id, now, party=done.admission.party)

@@ -13,7 +13,7 @@ from gkmd.group.admission import PatternIndex
 from gkmd.group.model import Refusal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Standing:
     """What is known about a receiver. ``voucher``: digest of one that it may use, "" for none;
     ``voucher_shown``: it has shown some code, good or not. ``consents``: each the most that it will pay in
@@ -52,7 +52,7 @@ class Denial:
     price: Money | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Option:
     """A way that holds. ``currency`` "" costs nothing."""
 
@@ -70,6 +70,7 @@ class _Option:
 
 
 _Options: TypeAlias = tuple[_Option, ...]
+_BAD_VOUCHER: Final = "the voucher does not admit to this transmission"
 _NOBODY: Final = Identity(0, b"")  # matches the pattern "any" alone
 
 
@@ -210,15 +211,13 @@ class Entry:
                     cheapest = option
             price = Money(cheapest.currency, cheapest.amount)
             if standing.voucher_shown and not standing.voucher:
-                return Denial(
-                    Refusal.VOUCHER_INVALID, "the voucher does not admit to this transmission", price
-                )
+                return Denial(Refusal.VOUCHER_INVALID, _BAD_VOUCHER, price)
             unpaid = _unpaid(cheapest, standing)
             assert unpaid is not None
             return Denial(unpaid[0], unpaid[1], price)
         missing = self._root.missing(standing)
         if "vouchers" in missing and standing.voucher_shown:
-            return Denial(Refusal.VOUCHER_INVALID, "the voucher does not admit to this transmission")
+            return Denial(Refusal.VOUCHER_INVALID, _BAD_VOUCHER)
         if "names" in missing:
             return Denial(Refusal.NOT_ON_LIST, "this receiver is not on the list")
         if "vouchers" in missing:

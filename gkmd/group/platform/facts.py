@@ -69,7 +69,8 @@ class Facts:
         return index
 
     def get(self, kind: type[F], key: str) -> F | None:
-        return cast("F | None", self._by_kind.get(kind.KIND, _NOTHING).get(key))
+        found: F | None = self._by_kind.get(kind.KIND, _NOTHING).get(key)
+        return found
 
     def all(self, kind: type[F]) -> Iterator[F]:
         """In no promised order. Not to be changed meanwhile."""
