@@ -35,13 +35,6 @@ def group_id(id: str) -> Identity:
     return Identity(IdentityKind.KEY_ID, id.encode("ascii"))
 
 
-def reservation_of(group_id: Identity) -> str:
-    """The id of the reservation that has this group id; "" when none can."""
-    if group_id.kind != IdentityKind.KEY_ID or not group_id.data.isascii():
-        return ""
-    return group_id.data.decode("ascii")
-
-
 def policy_of(reservation: Reservation, settings: PlatformSettings) -> GroupPolicy:
     """The policy that its group runs by. Who receives is the doorkeeper's business and not said in it."""
     security = msgspec.convert(reservation.security, SecurityPolicy)

@@ -15,10 +15,10 @@ from gkmd.api import results as r
 from gkmd.api.nouns import Host
 from gkmd.api.problem import FieldProblem, Problem
 from gkmd.core.address import IpAddress
-from gkmd.core.identity import Identity, IdentityKind, IdentityPattern
+from gkmd.core.identity import Identity, IdentityKind
 from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
-from gkmd.group.model import GroupPolicy, Left, SenderRule
+from gkmd.group.model import GroupPolicy, Left
 from gkmd.group.platform import group_terms, rules, schedule, wall_clock
 from gkmd.group.platform.accounts import Accounts
 from gkmd.group.platform.audit import Audit
@@ -30,7 +30,6 @@ from gkmd.group.platform.once import Once
 from gkmd.group.platform.pool import Pool
 from gkmd.group.platform.records import (
     Account,
-    Admission,
     ListedName,
     Reservation,
     Ticket,
@@ -56,7 +55,6 @@ _PROTOCOL_NAMES: Final = {number: name for name, number in group_terms.PROTOCOLS
 class Reservations:
     __slots__ = (
         "_accounts",
-        "_admissions",
         "_alarms",
         "_audit",
         "_billing",
@@ -93,7 +91,6 @@ class Reservations:
         self._rng: Final = rng
         self._groups: Directory | None = None
         self._of_owner: Final = facts.index(Reservation, lambda one: one.owner)
-        self._admissions: Final = facts.index(Admission, lambda admission: admission.reservation)
         self._senders: Final = facts.index(
             Ticket, lambda ticket: ticket.reservation if ticket.sends else None
         )
@@ -143,46 +140,19 @@ class Reservations:
         reservation = self.get(id)
         return reservation if reservation is not None and schedule.is_live(reservation, now) else None
 
-    def knows(self, group: str) -> bool:
-        return self.get(group) is not None
-
-    def policy_of(self, group_id: Identity) -> GroupPolicy | None:
-        """The policy that a reservation's group has, or would have."""
-        reservation = self.get(group_terms.reservation_of(group_id))
-        return None if reservation is None else group_terms.policy_of(reservation, self._settings)
+    def policy(self, reservation: Reservation) -> GroupPolicy:
+        """The policy that its group has, or would have."""
+        return group_terms.policy_of(reservation, self._settings)
 
     def policies(self, now: float) -> tuple[GroupPolicy, ...]:
         """Of all groups that are to be there at a start of the server: those that ended lately may still owe
         their members the news.
         """
         return tuple(
-            group_terms.policy_of(one, self._settings)
+            self.policy(one)
             for one in self._facts.all(Reservation)
             if now < schedule.ends(one) + _WOUND_UP and schedule.ends(one) > schedule.opens(one)
         )
-
-    def sender(self, group: str, identity: Identity) -> SenderRule | None:
-        """The rule by which an identity may send: a host is known by it, or it is the ticket of a host."""
-        reservation = self.get(group)
-        if reservation is None:
-            return None
-        ticket = self._ticket(identity)
-        if ticket is not None:
-            if ticket.reservation != group or not ticket.sends or ticket.revoked is not None:
-                return None
-            for host in reservation.senders:
-                if host.label == ticket.label and not host.identity:
-                    return SenderRule(IdentityPattern(str(identity)), host.source)
-            return None
-        for host in reservation.senders:
-            if host.identity and IdentityPattern(host.identity).matches(identity):
-                return SenderRule(IdentityPattern(host.identity), host.source)
-        return None
-
-    def _ticket(self, identity: Identity) -> Ticket | None:
-        if identity.kind != IdentityKind.KEY_ID or not identity.data.startswith(b"t-"):
-            return None
-        return self._facts.get(Ticket, identity.data.decode("ascii", "replace"))
 
     # Time
 
@@ -191,13 +161,11 @@ class Reservations:
         left = Left((), ())
         for one in tuple(self._facts.all(Reservation)):
             if schedule.is_live(one, now) and self._groups is not None and not self._groups.holds(one.id):
-                left = _both(left, self._groups.establish(group_terms.policy_of(one, self._settings), now))
+                left = _both(left, self._groups.establish(self.policy(one), now))
         return _both(left, self.tick(now))
 
     def tick(self, now: float) -> Left:
-        """Groups that are over end, and what was kept long enough goes. What changes in the facts is committed
-        by the caller.
-        """
+        """Groups that are over end, and what was kept long enough goes. The caller commits the facts."""
         left = Left((), ())
         again: list[tuple[float, str]] = []
         while self._alarms and self._alarms[0][0] <= now:
@@ -313,10 +281,10 @@ class Reservations:
             found = self._of_owner.find("" if account is None else account.id).values()
         wanted = {schedule.OPEN, schedule.ON} if request.state == "open" else {request.state}
         later = (
-            (_place(one), one)
+            (schedule.place(one), one)
             for one in found
             if (request.state == "all" or schedule.state(one, work.now) in wanted)
-            and _place(one) > request.after
+            and schedule.place(one) > request.after
         )
         page = heapq.nsmallest(request.limit, later, key=lambda pair: pair[0])
         return r.Reservations(
@@ -363,9 +331,8 @@ class Reservations:
         """The group follows the reservation; after everything else, for it is not undone."""
         if self._groups is None:
             return
-        policy = group_terms.policy_of(reservation, self._settings)
         try:
-            work.left(self._groups.establish(policy, work.now))
+            work.left(self._groups.establish(self.policy(reservation), work.now))
         except ValueError as error:
             raise Problem("conflict", str(error)) from None
         if reservation.ends <= work.now:
@@ -380,7 +347,7 @@ class Reservations:
         after = replace(before, cancelled=work.now, version=before.version + 1)
         self._facts.put(after)
         refunds = 0
-        for admission in tuple(self._admissions.find(after.id).values()):
+        for admission in tuple(self._billing.admissions.find(after.id).values()):
             if admission.amount and admission.refunded is None:
                 self._billing.refund(after, admission, "cancelled", work.now)
                 refunds += 1
@@ -460,11 +427,6 @@ _CHANGING: Final = (
     "senders",
     "admission",
 )
-
-
-def _place(reservation: Reservation) -> str:
-    """By which lists are in order: the start, then the id."""
-    return f"{reservation.starts:015.3f}:{reservation.id}"
 
 
 def _refused(what: str, problems: Iterable[FieldProblem]) -> Problem:

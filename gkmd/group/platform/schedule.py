@@ -50,3 +50,8 @@ def owned(facts: Facts, id: str, who: Who) -> Reservation:
     if reservation is None or not (mine or who.operates):
         raise Problem("not-found", f"you have no reservation {id!r}")
     return reservation
+
+
+def place(reservation: Reservation) -> str:
+    """By which lists of reservations are in order: the start, then the id."""
+    return f"{reservation.starts:015.3f}:{reservation.id}"
