@@ -38,8 +38,8 @@ class _Counts:
 
 
 class StatisticsBook:
-    """Counts in memory; ``flush`` makes facts of them. What a crash loses is less than two seconds of refusals
-    and joins: the number of receivers is that of the admissions.
+    """Counts in memory; ``flush`` makes facts of them. A crash loses less than two seconds of refusals and
+    joins; the number of receivers is that of the admissions.
     """
 
     __slots__ = ("_billing", "_counts", "_dirty", "_facts", "_flushed", "_groups")
