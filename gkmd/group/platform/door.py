@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gkmd.api.names_csv import fold
 from gkmd.api.problem import Problem
@@ -32,10 +32,8 @@ from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.parties import OF_ACCOUNT, OF_LIST, Parties, name_in
 from gkmd.group.platform.records import Admission, Reservation, Ticket, Voucher
 from gkmd.group.platform.refusal_log import RefusalLog
+from gkmd.group.platform.statistics import StatisticsBook
 from gkmd.group.platform.tickets import Tickets, tried_name
-
-if TYPE_CHECKING:
-    from gkmd.group.platform.statistics import StatisticsBook
 
 _SENDERS_NOTED: Final = 4096
 

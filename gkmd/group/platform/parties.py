@@ -10,6 +10,7 @@ from gkmd.api.names_csv import fold
 from gkmd.core.effect import Ask, Proof
 from gkmd.core.identity import Identity, IdentityKind
 from gkmd.core.rng import Rng
+from gkmd.group.platform import schedule
 from gkmd.group.platform.accounts import Accounts
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.records import Account, Admission, Party, Reservation, Ticket
@@ -135,7 +136,7 @@ class Parties:
         before = now - self._settings.keep_receivers
         forgotten: list[Party] = []
         for reservation in self._facts.all(Reservation):
-            if _over(reservation) <= before:
+            if schedule.ends(reservation) <= before:
                 forgotten += self._named.find(reservation.id).values()
                 if len(forgotten) >= _SWEEP_AT_ONCE:
                     break
@@ -150,12 +151,8 @@ class Parties:
         last = party.created
         for admission in self._admissions.find(party.id).values():
             reservation = self._facts.get(Reservation, admission.reservation)
-            last = max(last, admission.at if reservation is None else _over(reservation))
+            last = max(last, admission.at if reservation is None else schedule.ends(reservation))
         return last
-
-
-def _over(reservation: Reservation) -> float:
-    return reservation.ends if reservation.cancelled is None else min(reservation.ends, reservation.cancelled)
 
 
 def _name_key(reservation: str, name: str) -> tuple[str, str] | None:

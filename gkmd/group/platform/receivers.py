@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gkmd.api import requests as q
 from gkmd.api import results as r
@@ -11,6 +11,7 @@ from gkmd.api.nouns import Amount
 from gkmd.api.problem import Problem
 from gkmd.core.identity import Identity
 from gkmd.group.directory import Directory
+from gkmd.group.platform import schedule
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.billing import Billing
 from gkmd.group.platform.facts import Facts
@@ -19,26 +20,21 @@ from gkmd.group.platform.records import SEPARATOR, Admission, Reservation
 from gkmd.group.platform.tickets import Tickets
 from gkmd.group.platform.work import Handlers, Work
 
-if TYPE_CHECKING:
-    from gkmd.group.platform.reservations import Reservations
-
 
 class Receivers:
-    __slots__ = ("_audit", "_billing", "_facts", "_groups", "_parties", "_reservations", "_tickets")
+    __slots__ = ("_audit", "_billing", "_facts", "_groups", "_parties", "_tickets")
 
     def __init__(
         self,
         facts: Facts,
         audit: Audit,
         billing: Billing,
-        reservations: Reservations,
         parties: Parties,
         tickets: Tickets,
     ) -> None:
         self._facts: Final = facts
         self._audit: Final = audit
         self._billing: Final = billing
-        self._reservations: Final = reservations
         self._parties: Final = parties
         self._tickets: Final = tickets
         self._groups: Directory | None = None
@@ -51,7 +47,7 @@ class Receivers:
 
     def _list(self, request: q.ReceiversOf, work: Work) -> r.Receivers:
         """In the order of the parties' ids."""
-        reservation = self._reservations.owned(request.id, work.who)
+        reservation = schedule.owned(self._facts, request.id, work.who)
         found = self._billing.admissions.find(reservation.id).values()
         after = [one for one in found if one.party > request.after]
         page = sorted(after, key=lambda one: one.party)[: request.limit]
@@ -86,7 +82,7 @@ class Receivers:
         """All keys change, and everybody else registers again at once: a receiver knows the Rekey SA and
         would follow it to any new key.
         """
-        reservation = self._reservations.owned(request.id, work.who)
+        reservation = schedule.owned(self._facts, request.id, work.who)
         admission = self._facts.get(Admission, reservation.id + SEPARATOR + request.party)
         if admission is None:
             raise Problem("not-found", f"no receiver {request.party!r} was admitted to this transmission")

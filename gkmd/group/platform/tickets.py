@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from gkmd.api import requests as q
 from gkmd.api import results as r
@@ -16,7 +16,7 @@ from gkmd.core.rng import Rng
 from gkmd.core.secret import SecretBytes
 from gkmd.crypto.passwords import NOBODY
 from gkmd.group.model import Refusal
-from gkmd.group.platform import voucher_codes
+from gkmd.group.platform import schedule, voucher_codes
 from gkmd.group.platform.access import account_of
 from gkmd.group.platform.accounts import Accounts
 from gkmd.group.platform.assessment import Assessor, Receiver
@@ -31,9 +31,6 @@ from gkmd.group.platform.records import Account, Reservation, Ticket
 from gkmd.group.platform.settings import PlatformSettings
 from gkmd.group.platform.vouchers import Vouchers
 from gkmd.group.platform.work import Handlers, Who, Work
-
-if TYPE_CHECKING:
-    from gkmd.group.platform.reservations import Reservations
 
 SECRET_OCTETS: Final = 32
 REVOKED_KEPT: Final = 8  # of one party and transmission: who comes with an older one is not told why
@@ -54,7 +51,6 @@ class Tickets:
         "_held",
         "_lock_out",
         "_of_party",
-        "_reservations",
         "_rng",
         "_settings",
         "_shows",
@@ -67,7 +63,6 @@ class Tickets:
         settings: PlatformSettings,
         audit: Audit,
         accounts: Accounts,
-        reservations: Reservations,
         assessor: Assessor,
         vouchers: Vouchers,
         lock_out: LockOut,
@@ -78,7 +73,6 @@ class Tickets:
         self._settings = settings
         self._audit: Final = audit
         self._accounts: Final = accounts
-        self._reservations: Final = reservations
         self._assessor: Final = assessor
         self._vouchers: Final = vouchers
         self._lock_out: Final = lock_out
@@ -169,7 +163,7 @@ class Tickets:
     def _wanted(self, request: q.IssueTicket, work: Work) -> tuple[Reservation, Account]:
         """The transmission and who the ticket is for, as they are now."""
         who = work.who
-        reservation = self._reservations.get(request.id)
+        reservation = self._facts.get(Reservation, request.id)
         if reservation is None:
             raise _unknown(request.id)
         owns = who.operates or (who.account is not None and who.account.id == reservation.owner)
@@ -266,7 +260,7 @@ class Tickets:
         mine = self._of_party.find(account_of(work.who).id).values()
         views = []
         for ticket in sorted(mine, key=lambda one: (-one.created, one.id)):
-            reservation = self._reservations.get(ticket.reservation)
+            reservation = self._facts.get(Reservation, ticket.reservation)
             if reservation is not None:
                 views.append(self._view(ticket, reservation, work, secret=False))
         return r.Tickets(tuple(views))
@@ -287,7 +281,7 @@ class Tickets:
     def _own(self, id: str, work: Work) -> tuple[Ticket, Reservation]:
         """A ticket that is the caller's: its own, one for its reservation, or any for an operator."""
         ticket = self._facts.get(Ticket, id)
-        reservation = None if ticket is None else self._reservations.get(ticket.reservation)
+        reservation = None if ticket is None else self._facts.get(Reservation, ticket.reservation)
         if ticket is None or reservation is None:
             raise Problem("not-found", f"there is no ticket {id!r}")
         mine = "" if work.who.account is None else work.who.account.id
@@ -298,7 +292,7 @@ class Tickets:
     # Senders
 
     def _sender_ticket(self, request: q.SenderTicket, work: Work) -> r.TicketView:
-        reservation = self._reservations.owned(request.id, work.who)
+        reservation = schedule.owned(self._facts, request.id, work.who)
         host = next((one for one in reservation.senders if one.label == request.label), None)
         if host is None:
             raise Problem("not-found", f"this reservation has no sender {request.label!r}")
@@ -306,7 +300,7 @@ class Tickets:
             raise Problem(
                 "conflict", f"{host.label} is known by its identity {host.identity} and needs no ticket"
             )
-        if reservation.cancelled is not None or reservation.ends <= work.now:
+        if not schedule.is_live(reservation, work.now):
             raise Problem("conflict", "the reservation is over")
         ticket = self._live((reservation.id, reservation.owner, True, host.label))
         if ticket is None:

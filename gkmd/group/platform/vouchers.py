@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gkmd.api import requests as q
 from gkmd.api import results as r
 from gkmd.api.problem import FieldProblem, Problem
 from gkmd.core.rng import Rng
-from gkmd.group.platform import voucher_codes
+from gkmd.group.platform import schedule, voucher_codes
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.once import Once
 from gkmd.group.platform.parties import new_id
-from gkmd.group.platform.records import Reservation, Voucher, VoucherBatch
+from gkmd.group.platform.records import Voucher, VoucherBatch
 from gkmd.group.platform.work import Handlers, Work
-
-if TYPE_CHECKING:
-    from gkmd.group.platform.reservations import Reservations
 
 MOST_CODES: Final = 200_000  # of one reservation
 
@@ -28,12 +25,11 @@ class Vouchers:
     on. ``batches`` are those of a reservation, ``codes`` those of a batch.
     """
 
-    __slots__ = ("_audit", "_facts", "_once", "_reservations", "_rng", "batches", "codes")
+    __slots__ = ("_audit", "_facts", "_once", "_rng", "batches", "codes")
 
-    def __init__(self, facts: Facts, audit: Audit, reservations: Reservations, once: Once, rng: Rng) -> None:
+    def __init__(self, facts: Facts, audit: Audit, once: Once, rng: Rng) -> None:
         self._facts: Final = facts
         self._audit: Final = audit
-        self._reservations: Final = reservations
         self._once: Final = once
         self._rng: Final = rng
         self.batches: Final = facts.index(VoucherBatch, lambda batch: batch.reservation or None)
@@ -58,19 +54,12 @@ class Vouchers:
         if voucher is not None and voucher.used is None and voucher.held == party:
             self._facts.put(replace(voucher, held=""))
 
-    def drop(self, reservation: Reservation) -> None:
-        """Those of a reservation that is forgotten."""
-        for batch in tuple(self.batches.find(reservation.id).values()):
-            for voucher in tuple(self.codes.find(batch.id).values()):
-                self._facts.drop(voucher)
-            self._facts.drop(batch)
-
     def _create(self, request: q.CreateVouchers, work: Work) -> r.NewVouchers:
-        reservation = self._reservations.owned(request.id, work.who)
+        reservation = schedule.owned(self._facts, request.id, work.who)
         before = self._once.found(work.who.actor, "voucher-create", request.once, request)
         if before is not None:
             return r.NewVouchers(before, ())  # the codes were shown, and are not kept
-        if reservation.cancelled is not None or reservation.ends <= work.now:
+        if not schedule.is_live(reservation, work.now):
             raise Problem("conflict", "the reservation is over: vouchers for it admit to nothing")
         made = sum(batch.count for batch in self.batches.find(reservation.id).values())
         if made + request.count > MOST_CODES:
@@ -91,7 +80,7 @@ class Vouchers:
         return r.NewVouchers(batch.id, codes)
 
     def _list(self, request: q.ById, work: Work) -> r.Batches:
-        reservation = self._reservations.owned(request.id, work.who)
+        reservation = schedule.owned(self._facts, request.id, work.who)
         batches = sorted(self.batches.find(reservation.id).values(), key=lambda one: (one.created, one.id))
         return r.Batches(tuple(self._view(batch) for batch in batches))
 
@@ -104,7 +93,7 @@ class Vouchers:
         )
 
     def _revoke(self, request: q.RevokeBatch, work: Work) -> r.Nothing:
-        reservation = self._reservations.owned(request.id, work.who)
+        reservation = schedule.owned(self._facts, request.id, work.who)
         batch = self._facts.get(VoucherBatch, request.batch)
         if batch is None or batch.reservation != reservation.id:
             raise Problem("not-found", f"this reservation has no batch {request.batch!r}")
