@@ -168,6 +168,7 @@ def test_codes_that_are_not_good_are_refused_alike() -> None:
         moved = replace(batch, id=f"b-{digest[:4]}", **change)
         books.facts.put(moved)
         books.facts.put(Voucher(digest, moved.id, "", None))
+    books.commit()
     said = set()
     for code in (used, revoked, foreign, "0000-0000-0000-0000", "no code"):
         with pytest.raises(Problem) as refused:

@@ -22,7 +22,7 @@ from gkmd.group.platform.settings import ProviderSettings
 PROVIDERS = (ProviderSettings("pay", "webhook", SECRET),)
 PARTIES = st.sampled_from(["a-rx", "a-ry"])
 CURRENCIES = st.sampled_from(["EUR", "USD"])
-AMOUNTS = st.integers(1, 500)
+AMOUNTS = st.integers(1, 120)
 PLACES = st.integers(0, 30)
 
 
@@ -223,7 +223,7 @@ class Bookkeeping(RuleBasedStateMachine):
 
 
 TestBookkeeping = Bookkeeping.TestCase
-TestBookkeeping.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestBookkeeping.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 PAIR = (Posting("cash", 5), Posting("balance:a-rx", -5))
