@@ -145,7 +145,11 @@ class ServerDriver(Driver):
             return
         try:
             right = check.known and found.result()
-            verdict = PasswordVerdict(None if right else Refusal.WRONG_PASSWORD)
+            verdict = (
+                PasswordVerdict(None, grounds=check.grounds)
+                if right
+                else PasswordVerdict(Refusal.WRONG_PASSWORD)
+            )
             effects = self.machine.answer(ask, verdict, self.clock.now())
         except Exception as error:
             self.fault("answer", error, str(ask.identity))

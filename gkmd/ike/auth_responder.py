@@ -17,11 +17,11 @@ from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
 from gkmd.group.doorkeeper import PasswordVerdict
 from gkmd.group.model import Refusal
+from gkmd.ike import grounds
 from gkmd.ike.authenticate import Authenticator, identity_of
 from gkmd.ike.dropped import dropped
 from gkmd.ike.evidence import NOTHING, read_evidence
 from gkmd.ike.gcks_settings import GcksSettings
-from gkmd.ike.grounds import PASSWORD
 from gkmd.ike.half_open import HalfOpen, HalfOpenTable, Login, Stage, source_of
 from gkmd.ike.notices import error_notify
 from gkmd.ike.password_logins import Busy, PasswordChecks, begin, failure, prompt, read_password, success
@@ -219,7 +219,7 @@ class AuthResponder:
         if verdict.refusal is not None:
             self._fail_login(turn, half, sa, verdict, check.path, now)
             return
-        login.stage = Stage.PASSED
+        login.stage, login.grounds = Stage.PASSED, verdict.grounds
         self._send(turn, sa, [success()], check.path)
 
     def _finish_login(
@@ -231,7 +231,7 @@ class AuthResponder:
             raise WireError("rule-missing", "AUTH alone, to end EAP")
         authenticator = self._authenticator
         authenticator.verify_after_eap(half.peers_proof(sa), login.id_i, auth)
-        sa.peer, sa.grounds = login.identity, PASSWORD
+        sa.peer, sa.grounds = login.identity, grounds.password(login.grounds)
         turn.tells.append(sa.move(SaState.AUTHENTICATED, _BY_PASSWORD))
         request = login.request
         shown = read_evidence(payloads)

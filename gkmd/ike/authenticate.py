@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gkmd.core.algorithms import Prf
+from gkmd.core.effect import Proof
 from gkmd.core.errors import CryptoError, PeerError
 from gkmd.core.identity import Identity, IdentityKind
 from gkmd.core.secret import SecretBytes
@@ -267,7 +268,7 @@ class Authenticator:
             return "its pinned key was taken out of the configuration"
         if on == grounds.CERTIFICATE and self._credentials.trust_anchors is None:
             return "no certificate authority is configured any more"
-        if on in (grounds.TICKET, grounds.PASSWORD):
+        if grounds.proof_of(on) is not Proof.CONFIGURED:
             if self._doorkeeper is None:
                 return "the platform that knew it is no longer there"
             return self._doorkeeper.withdrawn(peer)

@@ -35,9 +35,20 @@ def is_pinned(grounds: str) -> bool:
     return grounds.partition(" ")[0] == _PINNED
 
 
+def password(of: str) -> str:
+    """The grounds that a password is, with whose it was (``PasswordVerdict.grounds``)."""
+    return f"{PASSWORD} {of}" if of else PASSWORD
+
+
+def whose_password(grounds: str) -> str:
+    """Whose password was shown; "" when none was."""
+    kind, _, of = grounds.partition(" ")
+    return of if kind == PASSWORD else ""
+
+
 def proof_of(grounds: str) -> Proof:
     """What the grounds are worth to the admission."""
-    return _PROOFS.get(grounds, Proof.CONFIGURED)
+    return _PROOFS.get(grounds.partition(" ")[0], Proof.CONFIGURED)
 
 
 _PROOFS: Final = {TICKET: Proof.TICKET, PASSWORD: Proof.PASSWORD}

@@ -42,6 +42,7 @@ class Login:
     request: RegistrationRequest
     initial_contact: bool
     stage: Stage = Stage.PROMPTED
+    grounds: str = ""  # whose password was shown, when it has passed
 
 
 @dataclass(slots=True)

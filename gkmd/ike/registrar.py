@@ -18,7 +18,7 @@ from gkmd.core.fault import fault
 from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
 from gkmd.group.model import GroupPolicy, Refused, Verdict
-from gkmd.ike.grounds import proof_of
+from gkmd.ike.grounds import proof_of, whose_password
 from gkmd.ike.half_open import HalfOpen
 from gkmd.ike.notices import error_notify
 from gkmd.ike.reason import build_reason, reason_of
@@ -80,6 +80,7 @@ class Registrar:
                 request.sender_ids,
                 proof_of(sa.grounds),
                 request.shown.evidence,
+                whose_password(sa.grounds),
             )
         )
 
