@@ -24,6 +24,7 @@ from gkmd.core.secret import SecretBytes
 from gkmd.crypto.passwords import hash_password, verify_password
 
 _NICER: Final = 10  # steps of priority below the loop's thread
+_NICEST: Final = 19
 
 
 class Asker(enum.Enum):
@@ -144,4 +145,6 @@ def workers_by_default() -> int:
 def _lower_priority() -> None:
     """Of this thread alone; where it is not allowed, registrations wait for sign-ins a little."""
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICER)
+        thread = threading.get_native_id()
+        nice = os.getpriority(os.PRIO_PROCESS, thread) + _NICER
+        os.setpriority(os.PRIO_PROCESS, thread, min(nice, _NICEST))
