@@ -40,8 +40,13 @@ def psk(value: Any) -> SecretBytes:
     return SecretBytes(octets)
 
 
-def read_credentials(section: Section, own: Identity, warnings: list[str]) -> Credentials:
-    """All of [credentials]. ConfigError for files that are missing, readable by others, or do not fit."""
+def read_credentials(
+    section: Section, own: Identity, warnings: list[str], password: SecretBytes | None = None
+) -> Credentials:
+    """All of [credentials]. ConfigError for files that are missing, readable by others, or do not fit.
+
+    ``password``: of a member that logs in by name; nothing else has to prove who it is then.
+    """
     folder = section.folder
     secrets = _pre_shared(section, folder, warnings)
     key_file = section.get("key", values.text, "")
@@ -74,9 +79,9 @@ def read_credentials(section: Section, own: Identity, warnings: list[str]) -> Cr
     anchors: TrustAnchors | None = None
     if ca_files:
         anchors = _load(section, "ca", partial(_anchors, [folder / one for one in ca_files]))
-    if not secrets and signing_key is None:
+    if not secrets and signing_key is None and password is None:
         raise section.wrong("", "nothing to prove who we are: expected psk, psk_files or key")
-    return Credentials(own, secrets, signing_key, chain, raw, anchors, pinned)
+    return Credentials(own, secrets, signing_key, chain, raw, anchors, pinned, password)
 
 
 def _pre_shared(section: Section, folder: Path, warnings: list[str]) -> dict[Identity, SecretBytes]:

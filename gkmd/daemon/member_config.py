@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from gkmd.core.address import IpAddress
 from gkmd.core.algorithms import CIPHER_BY_NAME, INTEGRITY_BY_NAME, KEY_WRAP_BY_NAME, RekeyAuth
+from gkmd.core.evidence import Evidence
 from gkmd.core.identity import Identity
+from gkmd.core.money import Money
+from gkmd.core.secret import SecretBytes
 from gkmd.daemon import values
 from gkmd.daemon.credential_config import read_credentials
 from gkmd.daemon.portal_tickets import PortalSettings
@@ -22,8 +25,8 @@ from gkmd.daemon.process_config import (
     read_ike_policy,
     read_process,
 )
-from gkmd.daemon.section import Section
-from gkmd.daemon.ticket_config import TicketSettings, read_portal, read_ticket_settings
+from gkmd.daemon.section import Section, Unexpected
+from gkmd.daemon.ticket_config import TicketSettings, read_line, read_portal, read_ticket_settings
 from gkmd.daemon.ticket_file import Ticket, load_ticket
 from gkmd.daemon.toml_source import TomlSource
 from gkmd.ike.credentials import Credentials
@@ -35,6 +38,7 @@ from gkmd.ike.proposal import IkePolicy
 LOCAL: Final = ("0.0.0.0:848", "[::]:848")
 CONTROL_SOCKET: Final = "/run/gkmd/member.sock"
 GROUP_KEY_PORT: Final = 848
+_VOUCHER_CHARACTERS: Final = range(4, 65)
 WHEN: Final = {"always": False, "wanted": True}
 DATAPLANES: Final = ("xfrm", "recording")
 _ROLES: Final = {"receiver": (True, False), "sender": (False, True), "both": (True, True)}
@@ -107,7 +111,9 @@ def read(
     portal = read_portal(section.table("portal"))
     credentials: Credentials | None = None
     if joins or section.has("credentials"):
-        credentials = read_credentials(section.table("credentials"), identity, warnings)
+        table = section.table("credentials")
+        identity, password = _read_login(section, table, identity)
+        credentials = read_credentials(table, identity, warnings, password)
     config = MemberConfig(
         file=file,
         identity=identity,
@@ -156,6 +162,27 @@ def _read_server(section: Section, needed: bool) -> tuple[tuple[IpAddress, ...],
     )
     server.finish()
     return found
+
+
+def _read_login(
+    section: Section, credentials: Section, identity: Identity
+) -> tuple[Identity, SecretBytes | None]:
+    """Who the member is when it logs in by name and password, and the password; else as it was."""
+    name = credentials.get("name", values.text, "")
+    file = credentials.get("password_file", values.text, "")
+    if bool(name) != bool(file):
+        raise credentials.wrong("name", "`name` and `password_file` go together")
+    if not name:
+        return identity, None
+    try:
+        own = Identity.parse(f"email:{name}" if "@" in name else f"keyid:{name}")
+    except ValueError as error:
+        raise credentials.wrong("name", f"not a name to log in with: {error}") from None
+    if section.has("identity") and identity != own:
+        raise section.wrong("identity", f"found {identity}, but who logs in by name is {own}: leave it out")
+    if credentials.has("key"):
+        raise credentials.wrong("name", "either a name with its password, or a `key`")
+    return own, read_line(credentials, "password_file", file)
 
 
 def _waits(section: Section, join: GroupJoin) -> bool:
@@ -208,8 +235,29 @@ def _read_join(section: Section) -> GroupJoin:
         data_sources=section.get("data_sources", networks, []),
         rekey_addresses=section.get("rekey_addresses", networks, []),
         flow=_read_flow(section),
+        evidence=_read_evidence(section),
     )
     return join
+
+
+def _read_evidence(section: Section) -> Evidence | None:
+    """A voucher's code, and the most that may be charged."""
+    voucher = section.secret("voucher", values.text, "")
+    most = section.get("most", _money, "")
+    if voucher:
+        section.source_holds_secrets()
+        if len(voucher) not in _VOUCHER_CHARACTERS or not voucher.isascii() or not voucher.isprintable():
+            raise section.wrong("voucher", "expected a code of 4 to 64 letters, digits and dashes")
+    return Evidence(voucher, most) if voucher or most is not None else None
+
+
+def _money(value: Any) -> Money | None:
+    """An empty string is nothing to be paid."""
+    text = values.text(value)
+    try:
+        return Money.parse(text) if text else None
+    except ValueError as error:
+        raise Unexpected(f'an amount such as "2.50 EUR" ({error})') from None
 
 
 def _read_flow(section: Section) -> Flow | None:
@@ -243,7 +291,15 @@ def _check_trust(section: Section, config: MemberConfig) -> None:
     credentials, server = config.credentials, config.server_identity
     assert credentials is not None
     assert server is not None
-    if (
+    if credentials.password is not None:
+        # It goes to a server that has proved itself by a signature, and to no other.
+        if credentials.trust_anchors is None and server not in credentials.pinned:
+            raise section.wrong(
+                "credentials",
+                f"nothing to verify the server {server} by before it gets the password: expected `ca`, or a "
+                "pinned key",
+            )
+    elif (
         server not in credentials.pre_shared_keys
         and credentials.trust_anchors is None
         and server not in credentials.pinned

@@ -18,7 +18,9 @@ def group_rows(crew: MemberCrew, wishes: Wishes, desk: TicketDesk, now: float) -
     for name, group in crew.groups.items():
         post = crew.holder(name)
         ticket = "" if post is None else post.name
-        rows.append(_row(group.join, ticket, wishes) | _of(group, wishes.wish(name), now))
+        row = _row(group.join, ticket, wishes) | _of(group, wishes.wish(name), now)
+        row["registration_due"] = None if post is None else post.endpoint.due(name)
+        rows.append(row)
     for name, held in desk.held.items():
         if not held.hired:
             rows.append(_row(held.ticket.join, name, wishes) | {"state": "no route"})
@@ -53,7 +55,7 @@ def _of(group: GroupMember, wish: Wish, now: float) -> dict[str, Any]:
         "data_sas": len(state["data_sas"]),  # type: ignore[arg-type]
         "rekey_sas": len(state["rekey_sas"]),  # type: ignore[arg-type]
         "sender_ids": state["sender_ids"],
-        "registration_due": None if group.state is State.LEFT else state["registration_due"],
+        "refused": None if group.registered or group.refusal is None else group.refusal.plain(),
     }
 
 

@@ -102,6 +102,11 @@ class MemberEndpoint:
         """The groups by name, for the control socket."""
         return {name: enrolment.member for name, enrolment in self._enrolments.items()}
 
+    def due(self, group: str) -> float | None:
+        """When a group is registered next, as far as is known; a time that has passed means now."""
+        enrolment = self._enrolments.get(group)
+        return None if enrolment is None else enrolment.due
+
     @property
     def spis(self) -> tuple[bytes, ...]:
         """By what a datagram for this endpoint is known: our SPIs (8 octets) and those of Rekey SAs (16)."""

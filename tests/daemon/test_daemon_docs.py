@@ -11,6 +11,7 @@ from daemon_config import MEMBER, SERVER, write, write_member, write_server
 
 from gkmd.core.identity import Identity
 from gkmd.core.rng import SeededRng
+from gkmd.core.secret import SecretBytes
 from gkmd.crypto.issuing import make_authority, make_certificate
 from gkmd.daemon import member_config, server_config
 from gkmd.daemon.section import REQUIRED, Section
@@ -96,7 +97,7 @@ def test_the_defaults_load_when_they_are_written_out(kind: str, tmp_path: Path) 
 
 
 def test_the_examples_load(tmp_path: Path) -> None:
-    server, member = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.S)
+    server, member, at_portal = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.S)
     rng, now = SeededRng("docs"), 1_800_000_000.0
     ca = make_authority("ca", now, 10, rng)
     own = make_certificate(ca, "gcks", [Identity.parse("fqdn:gcks.example")], now, 10, rng)
@@ -108,3 +109,8 @@ def test_the_examples_load(tmp_path: Path) -> None:
     assert [group.name for group in config.groups] == ["news", "conference"]
     assert config.groups[1].shared_sa
     assert member_config.load(write(tmp_path, "member.toml", member)).joins[0].name == "news"
+    write(tmp_path, "portal.token", "a token\n")
+    write(tmp_path, "portal-ca.crt", ca.certificate_pem.decode())
+    portal = member_config.load(write(tmp_path, "member.toml", at_portal)).portal
+    assert portal is not None
+    assert portal.login.token == SecretBytes(b"a token")
