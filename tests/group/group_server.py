@@ -14,6 +14,7 @@ from gkmd.core.errors import StoreError
 from gkmd.core.identity import Identity, IdentityPattern
 from gkmd.core.rng import Rng, SeededRng
 from gkmd.group.directory import Directory
+from gkmd.group.doorkeeper import Doorkeeper
 from gkmd.group.model import Duty, GroupPolicy, GroupView, Left, RekeyOrder, Repeat, SenderRule
 from gkmd.store.memory import MemoryJournal
 
@@ -75,7 +76,9 @@ class Server:
         rng: Rng | None = None,
         journal: MemoryJournal | None = None,
         conceal: bool = False,
+        doorkeeper: Doorkeeper | None = None,
     ) -> None:
+        self.doorkeeper = doorkeeper
         self.policies = tuple(policies)
         self.rng = rng or SeededRng("group")
         self.journal = journal or MemoryJournal()
@@ -91,7 +94,14 @@ class Server:
     def start(self, now: float) -> None:
         """Begin, or begin again after a death, with what the journal holds."""
         self.clock = now
-        self.directory = Directory(self.policies, self.rng, now, self.journal.load(), conceal=self.conceal)
+        self.directory = Directory(
+            self.policies,
+            self.rng,
+            now,
+            self.journal.load(),
+            conceal=self.conceal,
+            doorkeeper=self.doorkeeper,
+        )
         self._persist(self.directory.start_changes())
 
     def join(
@@ -132,6 +142,23 @@ class Server:
     def reload(self, policies: Sequence[GroupPolicy], now: float) -> Left:
         left = self.directory.reload(policies, now)
         self.policies = tuple(policies)
+        self._carry_out(left.changes, left.orders, now)
+        return left
+
+    def establish(self, policy: GroupPolicy, now: float) -> Left:
+        return self._left(self.directory.establish(policy, now), now)
+
+    def amend(self, policy: GroupPolicy, now: float) -> Left:
+        return self._left(self.directory.amend(policy, now), now)
+
+    def end(self, name: str, now: float, reason: str = "end") -> Left:
+        return self._left(self.directory.end(name, now, reason), now)
+
+    def drop_member(self, group: str, identity: Identity, now: float, *, exclude: bool = False) -> Left:
+        return self._left(self.directory.drop_member(group, identity, now, exclude=exclude), now)
+
+    def _left(self, left: Left, now: float) -> Left:
+        self.clock = now
         self._carry_out(left.changes, left.orders, now)
         return left
 
