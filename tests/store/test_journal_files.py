@@ -22,7 +22,7 @@ from alembic.script import ScriptDirectory
 from store_records import ACCOUNT, GROUP, IKE_SA, MEMBER, listed, member, open_journal, pragma, write
 
 import gkmd.store
-from gkmd.core.change import Put, PutGroup, PutIkeSa, PutMember
+from gkmd.core.change import Journalled, Put, PutGroup, PutIkeSa, PutMember
 from gkmd.core.errors import StoreError
 from gkmd.core.secret import SecretBytes
 from gkmd.store import records, schema
@@ -328,6 +328,17 @@ def test_a_journal_of_the_first_schema_goes_on(written: Path, tmp_path: Path) ->
     journal.close()
     journal = open_journal(old)
     assert journal.load().facts == (ACCOUNT,)
+    journal.close()
+
+
+def test_a_backup_goes_on_without_its_keys(path: Path) -> None:
+    """What docs/operations.md says of a platform's state that is put back."""
+    journal = open_journal(path)
+    write(journal, PutGroup(GROUP), PutMember(MEMBER), PutIkeSa(IKE_SA), Put(ACCOUNT), Put(listed(1)))
+    journal.close()
+    edit(path, "DELETE FROM groups", "DELETE FROM members", "DELETE FROM ike_sas")
+    journal = open_journal(path)
+    assert journal.load() == Journalled(facts=(ACCOUNT, listed(1)))
     journal.close()
 
 
