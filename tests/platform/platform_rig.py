@@ -8,13 +8,26 @@ from typing import Any
 from gkmd.api import requests as q
 from gkmd.api import results as r
 from gkmd.api.problem import Problem
-from gkmd.core.change import Change, Drop, Fact, Put
+from gkmd.core.change import (
+    Change,
+    Drop,
+    DropGroup,
+    DropMember,
+    Fact,
+    GroupRecord,
+    Journalled,
+    MemberRecord,
+    Put,
+    PutGroup,
+    PutMember,
+)
 from gkmd.core.errors import CryptoError
+from gkmd.core.identity import Identity
 from gkmd.core.rng import SeededRng
 from gkmd.core.secret import SecretBytes
-from gkmd.crypto.passwords import Cost, hash_password, verify_password
+from gkmd.crypto.passwords import NOBODY, Cost, hash_password, verify_password
 from gkmd.group.directory import Directory
-from gkmd.group.model import Left
+from gkmd.group.model import Left, RekeyOrder
 from gkmd.group.platform.outcome import Call, Caller, Done, Failed, Hash, Outcome, Read, Verify
 from gkmd.group.platform.platform import Platform
 from gkmd.group.platform.records import ARCHIVED, AuditLine
@@ -40,7 +53,8 @@ class Rig:
         self.rng = SeededRng(seed)
         self.now = now
         self.journal: dict[tuple[str, str], Fact] = {}
-        self.others: list[Change] = []  # changes of groups and members
+        self.groups: dict[str, GroupRecord] = {}
+        self.members: dict[tuple[str, Identity], MemberRecord] = {}
         self.outcome: Outcome | None = None  # of the last operation
         self.start()
 
@@ -61,7 +75,9 @@ class Rig:
     restart = start
 
     def make_directory(self) -> Directory:
-        return Directory((), self.rng, self.now)
+        journalled = Journalled(tuple(self.groups.values()), tuple(self.members.values()))
+        policies = self.platform.reservations.policies(self.now)
+        return Directory(policies, self.rng, self.now, journalled, doorkeeper=self.platform)
 
     # The journal
 
@@ -71,11 +87,41 @@ class Rig:
                 self.journal[change.fact.KIND, change.fact.key] = change.fact
             elif isinstance(change, Drop):
                 self.journal.pop((change.kind, change.key), None)
-            else:
-                self.others.append(change)
+            elif isinstance(change, PutGroup):
+                self.groups[change.record.name] = change.record
+            elif isinstance(change, DropGroup):
+                self.groups.pop(change.name, None)
+            elif isinstance(change, PutMember):
+                self.members[change.record.group, change.record.identity] = change.record
+            elif isinstance(change, DropMember):
+                self.members.pop((change.group, change.identity), None)
 
     def carry_out(self, left: Left) -> None:
+        """What changes is journalled; orders to rekey are sealed, and sent to nobody."""
         self.write(left.changes)
+        for order in left.orders:
+            self.write(self.directory.sealed(order, b"a rekey", self.now))
+
+    def pass_time(self, seconds: float) -> None:
+        """Groups and platform are ticked at their deadlines until then."""
+        until = self.now + seconds
+        while True:
+            due = (self.directory.deadline(), self.platform.deadline())
+            at = min((at for at in due if at is not None), default=until)
+            if at >= until:
+                break
+            self.now = max(self.now, at)
+            self.tick()
+        self.now = until
+        self.tick()
+
+    def tick(self) -> None:
+        for duty in self.directory.tick(self.now):
+            if isinstance(duty, RekeyOrder):
+                self.write(self.directory.sealed(duty, b"a rekey", self.now))
+            else:
+                self.write(duty.changes)
+        self.carry_out(self.platform.tick(self.now))
 
     def read(self, read: Read) -> tuple[Any, ...]:
         """Archived facts, as the store reads them."""
@@ -157,6 +203,8 @@ class Rig:
 
 
 def right(verifier: str, password: SecretBytes) -> bool:
+    if verifier == NOBODY:
+        return False  # which takes a while to find out
     try:
         verify_password(verifier, password)
     except CryptoError:

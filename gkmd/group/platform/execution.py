@@ -107,7 +107,8 @@ class Execution:
         return Failed(problem, self._left(work), tuple(work.disowned), tuple(work.tells))
 
     def _left(self, work: Work) -> Left:
-        return Left((*self._facts.commit(), *work.changes), tuple(work.orders))
+        # What groups have made of it may include facts, those of before.
+        return Left((*work.changes, *self._facts.commit()), tuple(work.orders))
 
     def _resumed(
         self, operation: Operation, call: Call, work: Work, step: Verify | Hash | Read

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Final
 
 from gkmd.api import requests as q
@@ -23,9 +22,9 @@ from gkmd.group.platform.records import (
     Payment,
     RecentMovement,
     Reservation,
-    Ticket,
 )
 from gkmd.group.platform.sessions import Sessions
+from gkmd.group.platform.tickets import Tickets
 from gkmd.group.platform.tokens import Tokens
 from gkmd.group.platform.work import Handlers, Work
 
@@ -33,8 +32,6 @@ _UNDER_WAY: Final = 86_400.0  # seconds that a payment which was begun may still
 
 
 class Forget:
-    """``retire(account, work)`` revokes the account's tickets and ends their IKE SAs."""
-
     __slots__ = (
         "_accounts",
         "_audit",
@@ -42,7 +39,6 @@ class Forget:
         "_lock_out",
         "_movements",
         "_once",
-        "_retire",
         "_sessions",
         "_tickets",
         "_tokens",
@@ -55,9 +51,9 @@ class Forget:
         accounts: Accounts,
         sessions: Sessions,
         tokens: Tokens,
+        tickets: Tickets,
         once: Once,
         lock_out: LockOut,
-        retire: Callable[[Account, Work], None],
     ) -> None:
         self._facts: Final = facts
         self._audit: Final = audit
@@ -66,9 +62,8 @@ class Forget:
         self._tokens: Final = tokens
         self._once: Final = once
         self._lock_out: Final = lock_out
-        self._retire: Final = retire
+        self._tickets: Final = tickets
         self._movements: Final = facts.index(RecentMovement, lambda movement: movement.account)
-        self._tickets: Final = facts.index(Ticket, lambda ticket: ticket.party)
 
     def operations(self) -> Handlers:
         return {"user-forget": self._forget}
@@ -78,12 +73,11 @@ class Forget:
         if "operator" in account.roles:
             self._accounts.keeps_an_operator(without=account)
         self._check_settled(account, work.now)
-        self._retire(account, work)
+        tickets = self._tickets.forget(account, work)
         sessions, tokens = self._sessions.end(account.id), self._tokens.revoke_all(account.id)
-        tickets = tuple(self._tickets.find(account.id).values())
         movements = tuple(self._movements.find(account.id).values())
-        for fact in (*tickets, *movements):
-            self._facts.drop(fact)
+        for movement in movements:
+            self._facts.drop(movement)
         self._once.forget(account.id)
         self._lock_out.forget(account.login)
         self._facts.drop(account)
@@ -92,7 +86,7 @@ class Forget:
             "login, name, roles, classes and credit limit",
             "password, one-time codes and passkeys",
             f"{sessions} sessions and {tokens} API tokens",
-            f"{len(tickets)} tickets with their secrets",
+            f"{tickets} tickets with their secrets",
             f"{len(movements)} movements of the balance, as they were shown",
         )
         return r.Forgotten(removed, self._kept(account.id))

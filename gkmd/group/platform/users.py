@@ -19,7 +19,6 @@ from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.outcome import Hash
 from gkmd.group.platform.records import Account
 from gkmd.group.platform.sessions import Sessions
-from gkmd.group.platform.settings import PlatformSettings
 from gkmd.group.platform.sign_in import new_account
 from gkmd.group.platform.tokens import Tokens
 from gkmd.group.platform.work import Handlers, Work
@@ -28,13 +27,12 @@ _MOST_CLASSES: Final = 100
 
 
 class Users:
-    """``retire(account, work)`` takes the rights of a disabled account from it: its tickets are revoked."""
+    """``retire(account, work)`` closes what a disabled account has opened: the IKE SAs of its tickets."""
 
-    __slots__ = ("_accounts", "_audit", "_lock_out", "_retire", "_sessions", "_settings", "_tokens")
+    __slots__ = ("_accounts", "_audit", "_lock_out", "_retire", "_sessions", "_tokens")
 
     def __init__(
         self,
-        settings: PlatformSettings,
         audit: Audit,
         accounts: Accounts,
         sessions: Sessions,
@@ -42,16 +40,12 @@ class Users:
         lock_out: LockOut,
         retire: Callable[[Account, Work], None],
     ) -> None:
-        self._settings = settings
         self._audit: Final = audit
         self._accounts: Final = accounts
         self._sessions: Final = sessions
         self._tokens: Final = tokens
         self._lock_out: Final = lock_out
         self._retire: Final = retire
-
-    def adopt(self, settings: PlatformSettings) -> None:
-        self._settings = settings
 
     def operations(self) -> Handlers:
         return {
@@ -84,7 +78,7 @@ class Users:
         login = fold(request.login)
         self._accounts.check_free(login)
         roles, classes = _roles(request.roles), _classes(request.classes)
-        limit, currency = self._credit(request.credit_limit)
+        limit, currency = _credit(request.credit_limit)
 
         def add(verifier: str, now: float) -> r.AccountView:
             self._accounts.check_free(login)
@@ -147,7 +141,7 @@ class Users:
         if request.disabled is not UNSET:
             values["disabled"] = request.disabled
         if request.credit_limit is not UNSET:
-            values["credit_limit"], values["credit_currency"] = self._credit(request.credit_limit)
+            values["credit_limit"], values["credit_currency"] = _credit(request.credit_limit)
         if request.reset_factors:
             values.update(totp=None, totp_step=0, passkeys=())
         changed = replace(account, **values)
@@ -179,9 +173,6 @@ class Users:
                 detail[name] = getattr(after, name)
         self._audit.note(work.who.actor, "user-change", after.id, work.now, **detail)
 
-    def _credit(self, limit: Amount | None) -> tuple[int, str]:
-        return (0, "") if limit is None else (limit.amount, limit.currency)
-
 
 def _roles(roles: tuple[str, ...]) -> tuple[str, ...]:
     """In their order, each once. Problem ``invalid`` for none."""
@@ -190,6 +181,10 @@ def _roles(roles: tuple[str, ...]) -> tuple[str, ...]:
         text = f"one or more of {', '.join(ROLES)} are needed"
         raise Problem("invalid", f"roles: {text}", (FieldProblem("roles", text),))
     return found
+
+
+def _credit(limit: Amount | None) -> tuple[int, str]:
+    return (0, "") if limit is None else (limit.amount, limit.currency)
 
 
 def _classes(classes: tuple[str, ...]) -> tuple[str, ...]:
