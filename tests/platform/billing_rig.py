@@ -65,10 +65,10 @@ def reservation(name: str = "talk", owner: str = "a-tx", **changed: Any) -> Rese
 class Books:
     """What was committed is ``journal``; ``crash`` forgets everything else and starts again from it."""
 
-    def __init__(self, fee_points: int = 0, fee_fixed: int = 0, **settings: Any) -> None:
+    def __init__(self, fee_points: int = 0, fee_fixed: int = 0, seed: int = 1, **settings: Any) -> None:
         self.settings = PlatformSettings(**settings)
         self.journal: dict[tuple[str, str], Any] = {}
-        self.rng = SeededRng(1)
+        self.rng = SeededRng(seed)
         self._start()
         self.reservation = reservation(fee_points=fee_points, fee_fixed=fee_fixed)
         self.facts.put(self.reservation)

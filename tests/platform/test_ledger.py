@@ -54,6 +54,12 @@ class Bookkeeping(RuleBasedStateMachine):
         request = q.CreditUser(party.removeprefix("a-"), Amount(amount, currency), f"r{reference}")
         self.attempt(operation, request, "unix:0")
 
+    @rule(part=st.integers(1, 3), reference=st.integers(6, 20))
+    def settle_some(self, part: int, reference: int) -> None:
+        owed = self.books.ledger.balance("invoice:a-rx", "EUR")
+        request = q.CreditUser("rx", Amount(owed // part, "EUR"), f"r{reference}")
+        self.attempt("user-settle", request, "unix:0")
+
     @rule(amount=AMOUNTS, currency=CURRENCIES, reference=st.integers(0, 5))
     def pay_out(self, amount: int, currency: str, reference: int) -> None:
         before = self.books.balances.earned(self.books.accounts.named("tx"), currency)
