@@ -47,7 +47,8 @@ ARROWS: dict[str, set[str]] = {
         "gkmd.crypto.passwords",
         "gkmd.api",
         "gkmd.web",
-        *(f"gkmd.daemon.{name}" for name in ("section", "values", "toml_source", "logs", "process_config")),
+        *(f"gkmd.daemon.{name}" for name in ("section", "values", "toml_source", "secret_files")),
+        *(f"gkmd.daemon.{name}" for name in ("logs", "process_config", "privileges", "notify")),
     },
     "gkmd.cli": {
         "gkmd.core",

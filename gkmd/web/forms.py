@@ -24,7 +24,7 @@ class Form:
         problem: Problem | None = None,
         places: Mapping[str, str] | None = None,
     ) -> None:
-        self._values = dict(values or {})
+        self.values = dict(values or {})
         self.problem = problem
         self.errors: dict[str, str] = {}
         self.others: list[str] = []
@@ -50,23 +50,23 @@ class Form:
 
     def again(self, problem: Problem, places: Mapping[str, str] | None = None) -> Form:
         """The same values, with what is wrong."""
-        return Form(self._values, problem, places)
+        return Form(self.values, problem, places)
 
     def value(self, name: str, default: str = "") -> str:
-        found = self._values.get(name)
+        found = self.values.get(name)
         return found[0] if found else default
 
     def text(self, name: str) -> str:
         return self.value(name).strip()
 
     def all(self, name: str) -> list[str]:
-        return list(self._values.get(name, ()))
+        return list(self.values.get(name, ()))
 
     def has(self, name: str) -> bool:
-        return name in self._values
+        return name in self.values
 
     def ticked(self, name: str, value: str = "on") -> bool:
-        return value in self._values.get(name, ())
+        return value in self.values.get(name, ())
 
     def error(self, name: str) -> str:
         return self.errors.get(name, "")

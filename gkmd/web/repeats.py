@@ -31,7 +31,7 @@ class Repeats:
         key = hashlib.sha256(f"{who}\0{word}".encode()).digest()
         known = self._known.get(key)
         if known is not None:
-            return await asyncio.shield(known[1])  # type: ignore[return-value]
+            return await asyncio.shield(known[1])  # type: ignore[arg-type]
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._known[key] = (self._clock(), future)
         try:

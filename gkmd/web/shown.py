@@ -9,6 +9,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from gkmd.api.nouns import Rule
 from gkmd.core.money import Money
 
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
@@ -58,6 +59,29 @@ def duration(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
+def rule(one: Rule) -> str:
+    """A rule in words: ``on the list, or 2.50 EUR``."""
+    if one.any:
+        return ", or ".join(_nested(part) for part in one.any)
+    if one.all:
+        return ", and ".join(_nested(part) for part in one.all)
+    if one.open:
+        return "everybody"
+    if one.names:
+        return "names on the list"
+    if one.vouchers:
+        return "who has a voucher"
+    if one.price is not None:
+        return f"who pays {money(one.price)}"
+    if one.classes:
+        return f"subscribers of {', '.join(one.classes)}"
+    return ", ".join(one.identities) or "nobody"
+
+
+def _nested(one: Rule) -> str:
+    return f"({rule(one)})" if one.any or one.all else rule(one)
+
+
 def environment(title: str, contact: str) -> Environment:
     """Templates escape everything; a name that is not there is an error, not an empty text."""
     made = Environment(
@@ -68,5 +92,5 @@ def environment(title: str, contact: str) -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(when=when, money=money, duration=duration)
-    made.globals.update(title=title, contact=contact)
+    made.globals.update(title=title, contact=contact, rule=rule)
     return made

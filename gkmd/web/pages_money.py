@@ -1,0 +1,97 @@
+"""My balance: what is on it, vouchers that are worth money, and paying by a provider."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from gkmd.api.problem import Problem
+from gkmd.api.results import BalanceView, Payments, PaymentView
+from gkmd.web.forms import Faults, Form
+from gkmd.web.providers import SECONDS, Order, Providers
+from gkmd.web.visit import Portal, Visit, endpoint
+
+
+class MoneyPages:
+    def __init__(self, portal: Portal, providers: Providers) -> None:
+        self._portal = portal
+        self._providers = providers
+
+    def routes(self) -> list[Route]:
+        def at(path: str, page: Any, method: str = "GET") -> Route:
+            return Route(path, endpoint(self._portal, page, "any"), methods=[method])
+
+        return [
+            at("/balance", self.show),
+            at("/balance/redeem", self.redeem, "POST"),
+            at("/balance/pay", self.pay, "POST"),
+            at("/payments/{id}", self.payment),
+        ]
+
+    async def show(self, visit: Visit) -> Response:
+        return await self._show(visit, Form.of(currency=self._portal.config.currency))
+
+    async def _show(self, visit: Visit, form: Form) -> Response:
+        balance = await visit.ask("balance", BalanceView)
+        payments = await visit.ask("payment-list", Payments)
+        status = 200 if form.problem is None else form.problem.status
+        usable = [one for one in payments.providers if one in self._providers.names]
+        return visit.page(
+            "balance.html", status, balance=balance, payments=payments.payments, providers=usable, form=form
+        )
+
+    async def redeem(self, visit: Visit) -> Response:
+        try:
+            await visit.ask("voucher-redeem", BalanceView, code=visit.form.text("code"))
+        except Problem as problem:
+            return await self._show(visit, visit.form.again(problem))
+        return visit.go("/balance", "redeemed")
+
+    async def pay(self, visit: Visit) -> Response:
+        """The payment is noted first, then begun at the provider: when that fails, it stays begun."""
+        form = visit.form
+
+        async def make() -> Response:
+            faults = Faults()
+            amount = faults.money("amount", form.text("amount"), self._portal.config.currency)
+            faults.end()
+            begun = await visit.ask(
+                "payment-begin",
+                PaymentView,
+                provider=form.text("provider"),
+                amount=amount,
+                once=form.value("once")[:100],
+            )
+            return await self._begin(visit, begun)
+
+        try:
+            return await visit.once(make)
+        except Problem as problem:
+            return await self._show(visit, form.again(problem))
+
+    async def _begin(self, visit: Visit, payment: PaymentView) -> Response:
+        origin = self._portal.config.origin
+        order = Order(
+            payment.id,
+            payment.amount,
+            f"{origin}/payments/{payment.id}",
+            f"{origin}/api/v1/providers/{payment.provider}",
+            f"{self._portal.config.title}: balance of {visit.me.login}",
+        )
+        provider = self._providers.find(payment.provider)
+        try:
+            async with asyncio.timeout(SECONDS + 2):  # a provider may also send one octet a second
+                begun = await provider.begin(order, self._portal.now())
+        except TimeoutError:
+            raise Problem(
+                "provider-failed", "The payment provider does not answer in time. Nothing was paid."
+            ) from None
+        await visit.ask("payment-started", PaymentView, id=payment.id, external=begun.external)
+        return visit.keep(RedirectResponse(begun.url, 303))
+
+    async def payment(self, visit: Visit) -> Response:
+        found = await visit.ask("payment-show", PaymentView, id=visit.path("id"))
+        return visit.page("payment.html", one=found)
