@@ -12,6 +12,8 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from porter import Porter
+
 from gkmd.core.address import Path
 from gkmd.core.change import (
     Change,
@@ -26,7 +28,7 @@ from gkmd.core.change import (
     PutIkeSa,
     PutMember,
 )
-from gkmd.core.effect import Ask, Effect, Persist, Send, SendMulticast, Tell
+from gkmd.core.effect import Ask, AskPassword, Effect, Persist, Send, SendMulticast, Tell
 from gkmd.core.errors import StoreError
 from gkmd.core.identity import Identity, IdentityPattern
 from gkmd.core.rng import SeededRng
@@ -205,6 +207,7 @@ class World:
         credentials: Credentials | None = None,
         members: int = 0,
         fate: Fate = promptly,
+        doorkeeper: Porter | None = None,
     ) -> None:
         self.now = T0
         self.policies = tuple(policies) or (policy(),)
@@ -218,6 +221,9 @@ class World:
         self.sent: list[Datagram] = []  # everything that was put on the wire, in order
         self.decides = True
         self.asks: list[Ask] = []
+        self.doorkeeper = doorkeeper
+        self.compares = True  # whether passwords are looked at at once
+        self.password_asks: list[AskPassword] = []
         self.disk_full = False
         self.fate = fate
         self.hosts: dict[int, Host] = {}
@@ -238,7 +244,7 @@ class World:
         self._generation += 1
         rng = SeededRng(f"server {self.seed} {self._generation}")
         journalled = self.book.load()
-        self.directory = Directory(self.policies, rng, self.now, journalled)
+        self.directory = Directory(self.policies, rng, self.now, journalled, doorkeeper=self.doorkeeper)
         self.server = Gcks(self.credentials, self.ike, self.directory, rng, self.settings, journalled)
         self.do(self.server.start(self.now))
 
@@ -267,6 +273,10 @@ class World:
                     self.asks.append(effect)
                     if self.decides:
                         self.decide(effect)
+                case AskPassword():
+                    self.password_asks.append(effect)
+                    if self.compares:
+                        self.compare(effect)
                 case Tell():
                     self.tells.append(effect)
                 case _:
@@ -275,6 +285,10 @@ class World:
     def decide(self, ask: Ask) -> None:
         verdict = self.directory.decide(ask, self.now)
         self.do(self.server.answer(ask, verdict, self.now))
+
+    def compare(self, ask: AskPassword) -> None:
+        assert self.doorkeeper is not None
+        self.do(self.server.answer(ask, self.doorkeeper.judged(ask), self.now))
 
     def to_server(self, data: bytes, path: Path) -> None:
         """A datagram arrives at the server; ``path`` as the server sees it."""
