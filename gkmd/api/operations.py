@@ -116,6 +116,8 @@ OPERATIONS: Final = _table(
     Operation("audit", "GET", "/audit", q.ListAudit, r.Audit, "operator", "operate", "The audit log"),
     Operation("audit-verify", "POST", "/audit/verification", q.Nothing, r.AuditVerified, "operator", "operate", "Verify the chain of the audit log"),
     Operation("value-voucher-create", "POST", "/vouchers", q.CreateValueVouchers, r.NewVouchers, "operator", "operate", "Make vouchers that are worth money"),
+    Operation("value-voucher-list", "GET", "/vouchers", q.Nothing, r.Batches, "operator", "operate", "Batches of vouchers that are worth money"),
+    Operation("value-voucher-revoke", "DELETE", "/vouchers/{id}", q.ById, r.Nothing, "operator", "operate", "Revoke what is left of a batch that is worth money"),
     Operation("members", "GET", "/members", q.MembersOf, r.Members, "operator", "operate", "Members of the groups"),
     Operation("health", "GET", "/health", q.Nothing, r.Health, "operator", "operate", "How the server is"),
     Operation("metrics", "GET", "/metrics", q.Nothing, r.Metrics, "operator", "operate", "Metrics for Prometheus"),

@@ -254,10 +254,11 @@ class CreateVouchers(Strict):
 
 
 class CreateValueVouchers(Strict):
-    """Codes that are worth ``amount`` on the balance of who redeems them."""
+    """Codes that are worth ``amount`` on the balance of who redeems them. ``once`` as in Reserve."""
 
     amount: Amount
     count: Count
+    once: Annotated[str, Meta(max_length=100)] = ""
 
 
 class RevokeBatch(Strict):

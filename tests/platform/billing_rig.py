@@ -86,9 +86,10 @@ class Books:
         self.billing = Billing(self.facts, self.settings, self.ledger, self.audit)
         self.accounts = Accounts(self.facts, self.rng)
         self.balances = Balances(self.facts, self.accounts, self.ledger, self.billing, self.audit)
-        self.vouchers = ValueVouchers(self.facts, self.ledger, self.balances, self.audit, self.rng)
+        once = Once(self.facts)
+        self.vouchers = ValueVouchers(self.facts, self.ledger, self.balances, self.audit, once, self.rng)
         self.payments = Payments(
-            self.facts, self.settings, self.ledger, self.balances, self.audit, Once(self.facts), self.rng
+            self.facts, self.settings, self.ledger, self.balances, self.audit, once, self.rng
         )
         self.statements = Statements(self, self.billing, self.audit, self.accounts.name_of)
         self.handlers = {

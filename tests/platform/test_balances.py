@@ -156,18 +156,10 @@ def test_a_voucher_is_redeemed_once_however_it_is_typed(typed: Any) -> None:
 
 def test_codes_that_are_not_good_are_refused_alike() -> None:
     books = Books()
-    used, revoked, foreign = make(books, count=3)
+    (used,), (revoked,), (foreign,) = make(books), make(books), make(books)
     redeem(books, used, "a-ry")
-    changes: tuple[dict[str, Any], ...] = ({"revoked": NOW}, {"reservation": "talk", "amount": 0})
-    for code, change in zip((revoked, foreign), changes, strict=True):
-        digest = voucher_codes.digest(voucher_codes.fold(code))
-        voucher = books.facts.get(Voucher, digest)
-        assert voucher is not None
-        batch = books.facts.get(VoucherBatch, voucher.batch)
-        assert batch is not None
-        moved = replace(batch, id=f"b-{digest[:4]}", **change)
-        books.facts.put(moved)
-        books.facts.put(Voucher(digest, moved.id, "", None))
+    books.call("value-voucher-revoke", q.ById(batch_of(books, revoked).id), OPERATOR)
+    books.facts.put(replace(batch_of(books, foreign), reservation="talk", amount=0))
     books.commit()
     said = set()
     for code in (used, revoked, foreign, "0000-0000-0000-0000", "no code"):
@@ -176,6 +168,47 @@ def test_codes_that_are_not_good_are_refused_alike() -> None:
         said.add((refused.value.code, refused.value.detail, refused.value.fields))
     assert len(said) == 1
     assert len([line for line in books.audited() if line.action == "voucher-refused"]) == 5
+
+
+def batch_of(books: Books, code: str) -> VoucherBatch:
+    voucher = books.facts.get(Voucher, voucher_codes.digest(voucher_codes.fold(code)))
+    assert voucher is not None
+    batch = books.facts.get(VoucherBatch, voucher.batch)
+    assert batch is not None
+    return batch
+
+
+def test_batches_are_listed_with_what_was_redeemed_and_revoked_once() -> None:
+    books = Books()
+    code, _ = make(books, count=2)
+    redeem(books, code)
+    batch = batch_of(books, code).id
+    for _ in range(2):
+        books.call("value-voucher-revoke", q.ById(batch), OPERATOR)
+    (shown,) = books.call("value-voucher-list", by=OPERATOR).batches
+    assert (shown.batch, shown.count, shown.used, shown.revoked) == (batch, 2, 1, NOW)
+    assert books.billing.balance("a-rx", "EUR") == 300
+    assert [line.action for line in books.audited()].count("value-voucher-revoke") == 1
+
+
+def test_vouchers_of_a_reservation_are_not_the_operators_to_revoke_here() -> None:
+    books = Books()
+    (code,) = make(books)
+    books.facts.put(replace(batch_of(books, code), reservation="talk", amount=0))
+    books.commit()
+    assert books.call("value-voucher-list", by=OPERATOR).batches == ()
+    with pytest.raises(Problem) as refused:
+        books.call("value-voucher-revoke", q.ById(batch_of(books, code).id), OPERATOR)
+    assert refused.value.code == "not-found"
+
+
+def test_a_form_that_is_posted_twice_makes_one_batch() -> None:
+    books = Books()
+    request = q.CreateValueVouchers(Amount(300, "EUR"), 2, "word")
+    first, second = (books.call("value-voucher-create", request, OPERATOR) for _ in range(2))
+    assert first.batch == second.batch
+    assert second.codes == ()
+    assert books.facts.count(Voucher) == 2
 
 
 def test_guessing_is_slowed_down() -> None:

@@ -150,7 +150,7 @@ class Platform:
             self.ledger,
             balances,
             payments,
-            ValueVouchers(self.facts, self.ledger, balances, self.audit, rng),
+            ValueVouchers(self.facts, self.ledger, balances, self.audit, self.once, rng),
             Statements(self.reservations, self.billing, self.audit, self.parties.name_of),
             self.names,
             self.statistics,

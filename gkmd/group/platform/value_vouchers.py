@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from dataclasses import replace
 from typing import Final
 
 from gkmd.api import requests as q
 from gkmd.api import results as r
+from gkmd.api.nouns import Amount
 from gkmd.api.problem import FieldProblem, Problem
 from gkmd.core.money import Money
 from gkmd.core.rng import Rng
@@ -18,6 +20,7 @@ from gkmd.group.platform.balances import Balances
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.ledger import Ledger, balance_of, redeemed_of
 from gkmd.group.platform.lock_out import LockOut
+from gkmd.group.platform.once import Once
 from gkmd.group.platform.records import Posting, Voucher, VoucherBatch
 from gkmd.group.platform.work import Handlers, Work
 
@@ -25,22 +28,33 @@ from gkmd.group.platform.work import Handlers, Work
 class ValueVouchers:
     """Wrong codes are counted in a lock-out of their own, by account and by address."""
 
-    def __init__(self, facts: Facts, ledger: Ledger, balances: Balances, audit: Audit, rng: Rng) -> None:
+    def __init__(
+        self, facts: Facts, ledger: Ledger, balances: Balances, audit: Audit, once: Once, rng: Rng
+    ) -> None:
         self._facts: Final = facts
         self._ledger: Final = ledger
         self._balances: Final = balances
         self._audit: Final = audit
+        self._once: Final = once
         self._rng: Final = rng
         self._lock_out: Final = LockOut()
 
     def operations(self) -> Handlers:
-        return {"value-voucher-create": self._create, "voucher-redeem": self._redeem}
+        return {
+            "value-voucher-create": self._create,
+            "value-voucher-list": self._list,
+            "value-voucher-revoke": self._revoke,
+            "voucher-redeem": self._redeem,
+        }
 
     def _create(self, request: q.CreateValueVouchers, work: Work) -> r.NewVouchers:
         worth = request.amount
         if worth.amount == 0:
             text = "a voucher must be worth something"
             raise Problem("invalid", f"amount: {text}", (FieldProblem("amount", text),))
+        before = self._once.found(work.who.actor, "value-voucher-create", request.once, request)
+        if before is not None:
+            return r.NewVouchers(before, ())  # the codes were shown, and are not kept
         batch = VoucherBatch(
             "b-" + base64.b32encode(self._rng(10)).decode("ascii").lower(),
             work.who.actor,
@@ -56,6 +70,7 @@ class ValueVouchers:
         for code in codes:
             digest = voucher_codes.digest(voucher_codes.fold(code))
             self._facts.put(Voucher(digest, batch.id, "", None))
+        self._once.keep(work.who.actor, "value-voucher-create", request.once, request, batch.id, work.now)
         self._audit.note(
             work.who.actor,
             "value-voucher-create",
@@ -66,6 +81,39 @@ class ValueVouchers:
             count=request.count,
         )
         return r.NewVouchers(batch.id, codes)
+
+    def _list(self, request: q.Nothing, work: Work) -> r.Batches:
+        """Newest first. Looks at every voucher there is: only an operator asks."""
+        used: Counter[str] = Counter()
+        for voucher in self._facts.all(Voucher):
+            used[voucher.batch] += voucher.used is not None
+        batches = [batch for batch in self._facts.all(VoucherBatch) if not batch.reservation]
+        batches.sort(key=lambda batch: (-batch.created, batch.id))
+        return r.Batches(
+            tuple(
+                r.BatchView(
+                    batch.id,
+                    "",
+                    Amount(amount=batch.amount, currency=batch.currency),
+                    batch.count,
+                    0,
+                    used[batch.id],
+                    batch.created,
+                    batch.revoked,
+                )
+                for batch in batches
+            )
+        )
+
+    def _revoke(self, request: q.ById, work: Work) -> r.Nothing:
+        """What was redeemed stays on the balances."""
+        batch = self._facts.get(VoucherBatch, request.id)
+        if batch is None or batch.reservation:
+            raise Problem("not-found", f"there is no batch {request.id!r} of vouchers that are worth money")
+        if batch.revoked is None:
+            self._facts.put(replace(batch, revoked=work.now))
+            self._audit.note(work.who.actor, "value-voucher-revoke", batch.id, work.now)
+        return r.Nothing()
 
     def _redeem(self, request: q.RedeemVoucher, work: Work) -> r.BalanceView:
         """Unknown, used and revoked codes are refused alike: only who has redeemed a code is told so."""
