@@ -53,11 +53,21 @@ class PlatformMachine:
 
     def _platform_tick(self, now: float) -> list[Effect]:
         try:
-            return self._apply(self._platform.tick(now), now)
+            left = self._platform.tick(now)
         except Exception as error:
             # What the key server itself has to do goes on, and is not taken along.
             self._not_before = now + TROUBLE_SECONDS
             return [*fault("platform tick", error, "timer")]
+        return self._apply(left, now)
 
     def _apply(self, left: Left, now: float) -> list[Effect]:
-        return self._gcks.command(Apply(left), now) if left.changes or left.orders else []
+        if not left.changes and not left.orders:
+            return []
+        try:
+            return self._gcks.command(Apply(left), now)
+        except Exception as error:
+            # The facts have changed, and are written whatever became of the groups.
+            return [
+                *fault("platform tick", error, "timer"),
+                *self._gcks.command(Apply(Left(left.changes, ())), now),
+            ]

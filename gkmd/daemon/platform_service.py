@@ -12,6 +12,7 @@ requests.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -152,6 +153,9 @@ class PlatformService:
             except Problem:
                 raise
             except Exception as error:
+                # The facts have changed, and are written whatever became of the groups.
+                with contextlib.suppress(Exception):
+                    await self._driver.command_durably(self._apply(Left(left.changes, ()), ()))
                 self._fault(operation, error)
         for event, fields in outcome.tells:
             self._events.tell(event, "info", fields)

@@ -19,7 +19,7 @@ from gkmd.daemon.platform_config import PlatformConfig
 from gkmd.daemon.platform_service import Archive, PlatformService
 from gkmd.daemon.server_driver import Passwords, ServerDriver
 from gkmd.group.model import GroupPolicy
-from gkmd.group.platform import group_terms, schedule
+from gkmd.group.platform import schedule
 from gkmd.group.platform.platform import Platform
 from gkmd.group.platform.records import ARCHIVED, Reservation
 from gkmd.group.platform.work import Work
@@ -52,13 +52,7 @@ class ServerPlatform:
         self.platform: Final = Platform(config.settings, kept, newest, rng, now, own)
         self._pool: Final = PasswordPool(config.password_workers, config.password_queue)
         self.passwords: Final = Passwords(self.platform.password_of, self._pool)
-        began = {record.name for record in journalled.groups}
-        # One that ended while the server was down is there, too: its members are told yet.
-        self.policies: Final[tuple[GroupPolicy, ...]] = tuple(
-            group_terms.policy_of(reservation, config.settings)
-            for reservation in self.platform.facts.all(Reservation)
-            if schedule.is_live(reservation, now) or reservation.id in began
-        )
+        self.policies: Final[tuple[GroupPolicy, ...]] = self.platform.reservations.policies(now)
 
     def join(self, driver: ServerDriver, archive: Archive, events: Events, now: Callable[[], float]) -> None:
         self._driver = driver
@@ -84,8 +78,8 @@ class ServerPlatform:
     def measured(self, now: float) -> dict[str, Any]:
         """The platform's part of ``Measured``."""
         platform = self.platform
-        states = dict.fromkeys(_STATES, 0)
-        states.update(Counter(schedule.state(one, now) for one in platform.facts.all(Reservation)))
+        found = Counter(schedule.state(one, now) for one in platform.facts.all(Reservation))
+        states = {state: found[state] for state in _STATES}
         return {
             "passwords_waiting": self._pool.waiting,
             "reservations": states,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from daemon_rig import ScriptedMachine, change, persist, send
 
 from gkmd.core.effect import Effect, Tell
 from gkmd.daemon.platform_machine import PlatformMachine
-from gkmd.group.model import Left
+from gkmd.group.model import Left, RekeyOrder
 from gkmd.ike.gcks_settings import Apply, Shutdown
 
 
@@ -17,6 +17,8 @@ class Gcks(ScriptedMachine):
 
     def command(self, command: Any, now: float) -> list[Effect]:
         if isinstance(command, Apply):
+            if command.left.orders:
+                raise ZeroDivisionError
             self.notes.append("apply")
             return [persist(7)]
         self.notes.append(type(command).__name__)
@@ -92,6 +94,15 @@ def test_a_fault_of_the_platform_does_not_take_rekeys_along_and_does_not_spin() 
     assert rig.machine.tick(10.5) == []
     rig.platform.fault = False
     assert rig.machine.tick(11.0) == [persist(7)]
+
+
+def test_when_a_group_cannot_follow_what_changed_is_written_all_the_same() -> None:
+    rig = Rig()
+    rig.platform.due, rig.platform.left = 1.0, Left((change(7),), (cast(RekeyOrder, "order"),))
+    effects = rig.machine.tick(1.0)
+    assert isinstance(effects[0], Tell)
+    assert effects[0].event == "internal-fault"
+    assert effects[-1] == persist(7)
 
 
 def test_at_the_end_what_was_counted_is_written() -> None:

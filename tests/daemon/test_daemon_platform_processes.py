@@ -1,0 +1,161 @@
+"""The platform in a real key server: what was told survives SIGKILL, SIGHUP and a disk that is full."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon_config import write
+from daemon_processes import World, wait_for, world
+
+from gkmd.api.problem import Problem
+from gkmd.core.errors import LocalError
+from gkmd.daemon.control_client import ControlClient
+
+PLATFORM = """
+[platform]
+socket = "platform.sock"
+password_workers = 1
+"""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[World]:
+    with world(tmp_path) as one:
+        one.know("tx")
+        file = one.server.folder / "server.toml"
+        write(one.server.folder, "server.toml", file.read_text() + PLATFORM)
+        yield one
+
+
+def call(made: World, operation: str, /, token: str = "", portal: bool = False, **request: Any) -> Any:
+    with ControlClient(made.server.folder / ("platform.sock" if portal else "server.sock")) as client:
+        return client.call(operation, request, token, "192.0.2.1" if portal else "")
+
+
+def groups(made: World) -> dict[str, Any]:
+    return {group["name"]: group for group in made.server.ask("groups")}
+
+
+def reserve(made: World, title: str, **more: Any) -> str:
+    start = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(time.time() + 3600))
+    made_one = call(made, "reserve", title=title, start=start, duration=600, owner="ann", **more)
+    return str(made_one["id"])
+
+
+def test_a_ticket_and_everything_behind_it_survive_a_crash(made: World) -> None:
+    server = made.server
+    server.start()
+    server.ready()
+    call(made, "user-add", login="ann", password="a long password", roles=["sender"])
+    call(made, "user-add", login="bob", password="another password")
+    opera = reserve(made, "Opera", lead=7200)
+    token = call(made, "sign-in", portal=True, login="bob", password="another password")["token"]
+    ticket = call(made, "ticket-issue", token, portal=True, id=opera)
+    assert opera in ticket["configuration"]
+    audited = call(made, "audit-verify")
+    server.kill()
+
+    server.start()
+    server.ready()
+    assert groups(made)[opera]["state"] == "open"
+    shown = call(made, "ticket-show", token, portal=True, id=ticket["id"])
+    assert shown["secret"] == ticket["secret"]
+    again = call(made, "audit-verify")
+    assert again["broken"] is None
+    assert again["lines"] >= audited["lines"]
+    # Nor does a reload end what was reserved.
+    text = (server.folder / "server.toml").read_text()
+    write(server.folder, "server.toml", text.replace("[platform]", "[platform]\nsign_up = true"))
+    server.tell(signal.SIGHUP)
+    wait_for("the reload", lambda: server.events("reloaded"))
+    assert set(groups(made)) == {"news", opera}
+    assert call(made, "sign-up", portal=True, login="eve", password="a long password")["login"] == "eve"
+    assert not server.events("restart-needed")
+
+    found = server.ask("metrics")
+    assert f'gkmd_group_open{{group="{opera}"}} 1.0' in found
+    assert 'gkmd_reservations{state="open"} 1.0' in found
+    assert call(made, "metrics")["text"].startswith("# HELP gkmd_info")
+    assert call(made, "health")["ledger_balanced"]
+    assert server.end() == 0
+    assert not server.events("internal-fault")
+    log = server.log.read_text()
+    assert not [
+        word for word in ("password", ticket["secret"], token) if f"{word}" in log.replace("passwords", "")
+    ]
+    assert not (server.folder / "platform.sock").exists()
+
+
+def test_the_portals_socket_is_for_the_portal(made: World) -> None:
+    made.server.start()
+    made.server.ready()
+    path = made.server.folder / "platform.sock"
+    for command in ("status", "members", "rekey", "events", "metrics"):
+        with ControlClient(path) as client, pytest.raises(LocalError, match="unknown command"):
+            client.request(command)
+    for operation in ("user-list", "audit", "metrics", "health"):
+        for token in ("", "made up", "gkmd_made-up"):
+            with pytest.raises(Problem) as refused:
+                call(made, operation, token, portal=True)
+            assert refused.value.code in ("sign-in-required", "too-many-requests")
+    # It is changed by a restart only, and SIGHUP says so.
+    text = (made.server.folder / "server.toml").read_text()
+    write(made.server.folder, "server.toml", text.replace("password_workers = 1", "password_workers = 2"))
+    made.server.tell(signal.SIGHUP)
+    wait_for("the reload", lambda: made.server.events("reloaded"))
+    assert made.server.events("restart-needed")[0]["changed"] == ["platform"]
+
+
+def test_what_cannot_be_written_is_not_told(made: World) -> None:
+    server = made.server
+    server.start()
+    server.ready()
+    call(made, "user-add", login="ann", password="a long password", roles=["sender"])
+    assert server.end() == 0
+    used = max(path.stat().st_size for path in (server.folder / "state").iterdir())
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (used, used))
+
+    server.log = Path("/dev/null")
+    server.start(before=limit)
+    server.ready()
+    code = ""
+    for number in range(60):
+        try:
+            reserve(made, f"Opera {number}", description="x" * 4000)
+        except Problem as problem:
+            code = problem.code
+            break
+    assert code == "journal-failed"
+    assert call(made, "health")["journal_error"]
+    assert "gkmd_journal_failing 1.0" in server.ask("metrics")
+    assert server.ask("status")["events"].get("internal-fault", 0) == 0
+    assert server.end() == 0
+
+
+def test_a_reservation_and_a_configured_group_of_one_name(made: World) -> None:
+    """A start that cannot keep both says so, and a reload leaves everything as it was."""
+    server = made.server
+    server.start()
+    server.ready()
+    call(made, "user-add", login="ann", password="a long password", roles=["sender"])
+    opera = reserve(made, "Opera")
+    text = (server.folder / "server.toml").read_text()
+    twin = f'\n[[group]]\nname = "{opera}"\naddress = "239.10.0.9"\nreceivers = ["any"]\n'
+    write(server.folder, "server.toml", text + twin)
+    server.tell(signal.SIGHUP)
+    (failed,) = wait_for("the failed reload", lambda: server.events("reload-failed"))
+    assert opera in failed["error"]
+    assert set(groups(made)) == {"news", opera}
+    server.kill()
+    server.start()
+    assert server.process is not None
+    assert server.process.wait(30) == 2
+    assert f"group '{opera}'" in server.log.read_text().splitlines()[-1]
