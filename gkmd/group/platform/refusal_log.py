@@ -50,8 +50,8 @@ class RefusalLog:
         self._next = min((one.since + _MINUTE for one in self._minutes.values()), default=float("inf"))
 
     def deadline(self) -> float | None:
-        """When a line is due; None without one."""
-        return min((one.since + _MINUTE for one in self._minutes.values() if one.omitted), default=None)
+        """When ``tick`` has something to do; None for nothing."""
+        return self._next if self._minutes else None
 
     def _close(self, reservation: str, now: float) -> None:
         minute = self._minutes.pop(reservation)
