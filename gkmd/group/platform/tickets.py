@@ -189,7 +189,7 @@ class Tickets:
         most = Money(request.most.currency, request.most.amount) if request.most is not None else None
         if most is None and before is not None and before.currency:
             most = Money(before.currency, before.most)
-        digest = self._voucher(request.voucher, reservation, account)
+        digest = self._voucher(request.voucher, reservation, account, work)
         held = "" if before is None else before.voucher
         receiver = Receiver(account.id, account, None, listed)
         vouchers = tuple(one for one in (digest, held) if one)
@@ -218,7 +218,7 @@ class Tickets:
             self._audit.note(work.who.actor, action, reservation.id, now, party=account.id, **detail)
         return self._view(ticket, reservation, work)
 
-    def _voucher(self, code: str, reservation: Reservation, account: Account) -> str:
+    def _voucher(self, code: str, reservation: Reservation, account: Account, work: Work) -> str:
         """The digest of a code that this account may use; "" without a code. A wrong one is said at once,
         though there may be other ways in: who gave it wants it to be used.
         """
@@ -230,6 +230,7 @@ class Tickets:
         if admission is not None and admission.refunded is None and admission.evicted is None:
             return ""  # nothing is needed any more
         if self._assessor.voucher(reservation.id, digest, account.id) is None:
+            self._remember(Refusal.VOUCHER_INVALID, reservation, work)
             text = "it is none of this transmission's, or was used, or is revoked"
             raise Problem(
                 "not-admitted",
