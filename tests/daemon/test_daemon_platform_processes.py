@@ -11,16 +11,58 @@ from typing import Any
 
 import pytest
 from daemon_config import write
-from daemon_processes import World, wait_for, world
+from daemon_processes import Daemon, World, wait_for, world
 
 from gkmd.api.problem import Problem
 from gkmd.core.errors import LocalError
+from gkmd.core.identity import Identity
+from gkmd.core.rng import SeededRng
+from gkmd.crypto.issuing import make_authority, make_certificate
+from gkmd.crypto.passwords import Cost, hash_password
 from gkmd.daemon.control_client import ControlClient
 
 PLATFORM = """
 [platform]
 socket = "platform.sock"
 password_workers = 1
+"""
+
+
+CREDENTIALS = """\
+psk_files = ["psk.toml"]
+key = "server.key"
+certificate = "server.crt"
+ca = ["ca.crt"]
+"""
+RECEIVER = """\
+local = ["127.0.0.1:0"]
+dataplane = "recording"
+[process]
+log_format = "json"
+[control]
+socket = "member.sock"
+[ike]
+retry_longest = 1
+retry_refused = 1
+"""
+TICKETS = """\
+[tickets]
+folder = "tickets"
+when = "always"
+interface = "lo"
+"""
+LOGIN = """\
+[server]
+addresses = ["127.0.0.1"]
+port = {port}
+identity = "fqdn:gcks.example"
+[credentials]
+name = "nora"
+password_file = "password"
+ca = ["ca.crt"]
+[[group]]
+name = "{group}"
+interface = "lo"
 """
 
 
@@ -90,6 +132,80 @@ def test_a_ticket_and_everything_behind_it_survive_a_crash(made: World) -> None:
         word for word in ("password", ticket["secret"], token) if f"{word}" in log.replace("passwords", "")
     ]
     assert not (server.folder / "platform.sock").exists()
+
+
+def certify(made: World) -> str:
+    """The server gets a certificate; the authority's."""
+    rng, now, folder = SeededRng("platform processes"), time.time(), made.server.folder
+    authority = make_authority("ca", now, 10, rng)
+    own = make_certificate(authority, "gcks", [Identity.parse("fqdn:gcks.example")], now, 10, rng)
+    write(folder, "ca.crt", authority.certificate_pem.decode())
+    write(folder, "server.crt", own.certificate_pem.decode())
+    write(folder, "server.key", own.key_pem.reveal().decode())
+    text = (folder / "server.toml").read_text()
+    write(folder, "server.toml", text.replace('psk_files = ["psk.toml"]\n', CREDENTIALS))
+    return authority.certificate_pem.decode()
+
+
+def receiver(made: World, name: str, text: str, **files: str) -> Daemon:
+    daemon = made.members[name] = Daemon("member", made.folder / name)
+    (daemon.folder / "tickets").mkdir(parents=True, mode=0o700)
+    write(daemon.folder, "member.toml", RECEIVER + text)
+    for path, content in files.items():
+        write(daemon.folder, path.replace("__", "/").replace("_", "."), content)
+    return daemon
+
+
+def test_who_pays_and_who_is_listed_is_let_in_once(made: World) -> None:
+    """By ticket and price, and by name and password; neither a crash nor another registration costs again."""
+    server, authority = made.server, certify(made)
+    server.start()
+    server.ready()
+    call(made, "user-add", login="ann", password="a long password", roles=["sender"])
+    call(made, "user-add", login="bob", password="another password")
+    price = {"amount": 250, "currency": "EUR"}
+    opera = reserve(made, "Opera", lead=7200, admission={"any": [{"names": True}, {"price": price}]})
+    listed = {"name": "nora", "verifier": hash_password(b"nora's own", cost=Cost(64, 1, 1))}
+    begun = call(made, "names-begin", id=opera)["import_id"]
+    call(made, "names-add", id=opera, import_id=begun, entries=[listed])
+    call(made, "names-commit", id=opera, import_id=begun, expected=1)
+    token = call(made, "sign-in", portal=True, login="bob", password="another password")["token"]
+    with pytest.raises(Problem, match=r"the price is 2\.50 EUR"):
+        call(made, "ticket-issue", token, portal=True, id=opera, most=price)
+    call(made, "user-credit", login="bob", amount={"amount": 1000, "currency": "EUR"}, reference="cash 1")
+    ticket = call(made, "ticket-issue", token, portal=True, id=opera, most=price)
+    buyer = receiver(made, "buyer", TICKETS, tickets__opera_toml=ticket["configuration"])
+    login = LOGIN.format(port=made.port, group=opera)
+    nora = receiver(made, "nora", login, password="nora's own", ca_crt=authority)
+    eve = receiver(made, "eve", login, password="nora's cat", ca_crt=authority)
+    for member in (buyer, nora, eve):
+        member.start()
+    made.wait_registered(nora, buyer)
+    wait_for("the wrong password", lambda: eve.ask("status")["events"].get("connect-failed"))
+    assert [one["by"] for one in receivers(made, opera)] == ["names", "price"]
+    server.kill()
+    server.start()
+    server.ready()
+    assert len(server.ask("members", group=opera)) == 2
+    buyer.ask("leave", group=opera)
+    wait_for("the buyer gone", lambda: len(server.ask("members", group=opera)) == 1)
+    buyer.ask("register", group=opera)
+    wait_for("the buyer back", lambda: len(server.ask("members", group=opera)) == 2)
+    (total,) = call(made, "statement", id=opera)["totals"]
+    assert (total["charges"], total["gross"]) == (1, 250)
+    assert call(made, "ledger")["balanced"]
+    assert call(made, "audit-verify")["broken"] is None
+    assert 'gkmd_charged_minor_units{currency="EUR"} 250.0' in server.ask("metrics")
+    assert eve.ask("status")["registered"] == 0
+    for daemon in (buyer, nora, eve, server):
+        assert daemon.end() == 0
+        assert not daemon.events("internal-fault")
+        log = daemon.log.read_text()
+        assert not [one for one in ("nora's own", "nora's cat", ticket["secret"]) if one in log]
+
+
+def receivers(made: World, reservation: str) -> list[Any]:
+    return sorted(call(made, "receiver-list", id=reservation)["receivers"], key=lambda one: one["by"])
 
 
 def test_the_portals_socket_is_for_the_portal(made: World) -> None:
