@@ -75,6 +75,7 @@ OPERATIONS: Final = _table(
     Operation("user-credit", "POST", "/users/{login}/credits", q.CreditUser, r.BalanceView, "operator", "operate", "Put money that was received on a user's balance"),
     Operation("user-settle", "POST", "/users/{login}/settlements", q.CreditUser, r.BalanceView, "operator", "operate", "A user has paid an invoice"),
     Operation("user-pay-out", "POST", "/users/{login}/payouts", q.CreditUser, r.BalanceView, "operator", "operate", "A sender's earnings were paid out"),
+    Operation("user-pay-back", "POST", "/users/{login}/repayments", q.CreditUser, r.BalanceView, "operator", "operate", "A user was paid back from the balance"),
     # Reservations
     Operation("reserve", "POST", "/reservations", q.Reserve, r.ReservationView, "sender", "reserve", "Reserve a transmission"),
     Operation("reservation-check", "POST", "/reservations/check", q.Reserve, r.Checked, "sender", "reserve", "What would be wrong with a reservation"),

@@ -48,7 +48,7 @@ def test_names_of_people_and_references_are_not_in_the_audit_log() -> None:
     assert "Mustermann" not in repr(books.audited())
 
 
-@pytest.mark.parametrize("operation", ["user-credit", "user-settle", "user-pay-out"])
+@pytest.mark.parametrize("operation", ["user-credit", "user-pay-back", "user-settle", "user-pay-out"])
 @pytest.mark.parametrize(("login", "amount", "code"), [("rx", 0, "invalid"), ("nobody", 5, "not-found")])
 def test_what_cannot_be_booked(operation: str, login: str, amount: int, code: str) -> None:
     books = Books()
@@ -63,6 +63,17 @@ def test_a_balance_has_an_end() -> None:
     books.call("user-credit", credit("rx", MOST), OPERATOR)
     with pytest.raises(Problem, match="would be more than"):
         books.call("user-credit", credit("rx", 1, "s"), OPERATOR)
+
+
+def test_a_balance_is_paid_back_and_no_more_than_it() -> None:
+    books = Books()
+    books.call("user-credit", credit("rx", 500), OPERATOR)
+    for _ in range(2):
+        shown = books.call("user-pay-back", credit("rx", 500), OPERATOR)
+    assert amounts(shown.balances) == [(0, "EUR")]
+    assert books.ledger.balance("cash", "EUR") == 0
+    with pytest.raises(Problem, match=r"more than the 0\.00 EUR"):
+        books.call("user-pay-back", credit("rx", 1, "s"), OPERATOR)
 
 
 def test_an_invoice_is_settled_and_no_more_than_is_owed() -> None:

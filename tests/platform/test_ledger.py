@@ -44,7 +44,7 @@ class Bookkeeping(RuleBasedStateMachine):
             self.books.call(operation, request, by)
 
     @rule(
-        operation=st.sampled_from(["user-credit", "user-settle"]),
+        operation=st.sampled_from(["user-credit", "user-pay-back", "user-settle"]),
         party=PARTIES,
         amount=AMOUNTS,
         currency=CURRENCIES,
@@ -196,7 +196,7 @@ class Bookkeeping(RuleBasedStateMachine):
                 for one in self.books.facts.all(Payment)
                 if one.account == party and one.state == "paid"
             )
-            kinds = {"deposit": 0, "voucher": 0, "settlement": 0}
+            kinds = {"deposit": 0, "repayment": 0, "voucher": 0, "settlement": 0}
             for entry in self.books.entries():
                 if entry.currency == "EUR" and entry.kind in kinds:
                     kinds[entry.kind] -= sum(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from gkmd.api import requests as q
 from gkmd.api.nouns import Amount
 from gkmd.api.problem import Problem
 from gkmd.core.secret import SecretBytes
-from gkmd.group.platform.providers import TOLERANCE, of_settings, sign
+from gkmd.group.platform.providers import TOLERANCE, ProviderEvent, of_settings, sign
 from gkmd.group.platform.records import Payment
 from gkmd.group.platform.settings import ProviderSettings
 
@@ -221,6 +222,15 @@ def test_an_old_call_is_refused(late: float) -> None:
     assert refused.value.code == "forbidden"
     desk.call(body(desk.payment, "paid"), at=NOW - late / 2)
     assert desk.has == 1000
+
+
+def test_the_document_is_right_to_the_octet() -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / "payments.md").read_text()
+    assert f"Gkmd-Signature: {sign(b'{}', SECRET, 1790000042)}\n" in document
+    (example,) = (line for line in document.splitlines() if line.startswith('{"event"'))
+    provider = of_settings(PROVIDERS)["pay"]
+    event = provider.read_call(example.encode(), sign(example.encode(), SECRET, NOW), NOW)
+    assert event == ProviderEvent("pay-4mzkq2wr7c3vtx5a", "81", "paid", 1000, "EUR", "evt-9")
 
 
 def test_one_of_several_signatures_will_do() -> None:

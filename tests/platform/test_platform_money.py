@@ -66,6 +66,7 @@ def test_the_operators_business_is_the_operators(rig: Rig) -> None:
     credit = q.CreditUser("rx", Amount(500, "EUR"), "bank 1")
     for operation, request in (
         ("user-credit", credit),
+        ("user-pay-back", credit),
         ("user-settle", credit),
         ("user-pay-out", credit),
         ("value-voucher-create", q.CreateValueVouchers(Amount(1, "EUR"), 1)),

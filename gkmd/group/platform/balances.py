@@ -36,6 +36,7 @@ class Balances:
         return {
             "balance": self._show,
             "user-credit": self._credit,
+            "user-pay-back": self._pay_back,
             "user-settle": self._settle,
             "user-pay-out": self._pay_out,
         }
@@ -106,15 +107,24 @@ class Balances:
             self._book("deposit", reference, amount, postings, request, account, work)
         return self.view(account)
 
+    def _pay_back(self, request: q.CreditUser, work: Work) -> r.BalanceView:
+        account, amount, reference = self._named(request, "repayment")
+        if not self._ledger.known(reference, amount):
+            has = max(0, self._billing.balance(account.id, amount.currency))
+            if amount.amount > has:
+                most = Money(amount.currency, has)
+                _refuse(f"{amount} is more than the {most} on the balance of {account.login}")
+            postings = (Posting(CASH, -amount.amount), Posting(balance_of(account.id), amount.amount))
+            self._book("repayment", reference, amount, postings, request, account, work)
+        return self.view(account)
+
     def _settle(self, request: q.CreditUser, work: Work) -> r.BalanceView:
         account, amount, reference = self._named(request, "settlement")
         if not self._ledger.known(reference, amount):
             owed = max(0, self._ledger.balance(invoice_of(account.id), amount.currency))
             if amount.amount > owed:
                 was = Money(amount.currency, owed)
-                _refuse(
-                    f"{amount} is more than the {was} that {account.login} owes: credit the rest"
-                )
+                _refuse(f"{amount} is more than the {was} that {account.login} owes: credit the rest")
             postings = (Posting(CASH, amount.amount), Posting(invoice_of(account.id), -amount.amount))
             self._book("settlement", reference, amount, postings, request, account, work)
         return self.view(account)

@@ -308,7 +308,7 @@ class Entry:
 
     number: int
     at: float
-    kind: str  # "charge", "refund", "deposit", "payment", "return", "voucher", "settlement", "payout"
+    kind: str  # "charge", "refund", "deposit", "payment", and so on: docs/ledger.md
     reference: str  # unique: the same business twice is one entry
     reservation: str
     currency: str
