@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
@@ -47,10 +48,15 @@ class _Static(StaticFiles):
         return response
 
 
-def application(config: PortalConfig, daemon: Daemon, streams: Streams | None = None) -> Starlette:
-    """ConfigError when a payment provider needs what is not installed."""
+def application(
+    config: PortalConfig,
+    daemon: Daemon,
+    streams: Streams | None = None,
+    now: Callable[[], float] = time.time,
+) -> Starlette:
+    """``now`` gives Unix seconds. ConfigError when a payment provider needs what is not installed."""
     streams = streams or Streams()
-    portal = Portal.make(config, daemon, streams)
+    portal = Portal.make(config, daemon, streams, now)
     imports, providers = Imports(daemon), Providers(config.providers)
     routes: list[BaseRoute] = [
         Mount("/static", _Static(directory=_STATIC), name="static"),

@@ -11,6 +11,7 @@ from gkmd.api.problem import FieldProblem, Problem
 from gkmd.core.money import Money
 
 _FIELDS: Final = 1000
+_PARTS: Final = re.compile(r"\.(any|all)\.\d+")
 _DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _CLOCK: Final = re.compile(r"(\d{1,4}):([0-5]\d)(?::([0-5]\d))?")
 
@@ -73,13 +74,20 @@ class Form:
 
     def _place(self, problem: Problem, places: Mapping[str, str]) -> None:
         for one in problem.fields:
-            first = one.field.partition(".")[0]
-            place = places.get(one.field) or places.get(first) or first
-            within = one.field if "." in one.field and place not in places.values() else ""
-            text = f"{within} {one.text}".strip()
-            self.errors[place] = f"{self.errors[place]}; {text}" if place in self.errors else text
+            place = _place_of(one.field, places)
+            self.errors[place] = f"{self.errors[place]}; {one.text}" if place in self.errors else one.text
         if not problem.fields:
             self.others.append(problem.detail)
+
+
+def _place_of(field: str, places: Mapping[str, str]) -> str:
+    """The input of the longest beginning of ``field`` that has one; parts of a rule count as the rule."""
+    parts = _PARTS.sub("", field).split(".")
+    for length in range(len(parts), 0, -1):
+        found = places.get(".".join(parts[:length]))
+        if found is not None:
+            return found
+    return parts[0]
 
 
 class Faults:

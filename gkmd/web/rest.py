@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -22,7 +23,7 @@ from gkmd.web.openapi import PREFIX, document
 from gkmd.web.problems import problem_response
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
-PROVIDER_OCTETS: Final = 32_768  # escaped as JSON it still fits a line of the daemon's socket
+PROVIDER_OCTETS: Final = 40_000  # escaped as JSON it still fits a line of the daemon's socket
 _BRACES: Final = re.compile(r"\{(\w+)\}")
 _SIGNATURES: Final = ("gkmd-signature", "stripe-signature")
 
@@ -33,7 +34,7 @@ class RestApi:
     def __init__(self, daemon: Daemon, streams: Streams) -> None:
         self._daemon = daemon
         self._streams = streams
-        self._document = json.dumps(document(), indent=1, ensure_ascii=False).encode()
+        self._document = _document()
 
     def routes(self) -> list[Route]:
         found: dict[str, dict[str, Operation]] = {}
@@ -90,6 +91,11 @@ class RestApi:
         except Problem as problem:
             return problem_response(problem)
         return PlainTextResponse(found["text"], media_type="text/plain; version=0.0.4")
+
+
+@functools.cache
+def _document() -> bytes:
+    return json.dumps(document(), indent=1, ensure_ascii=False).encode()
 
 
 _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import zoneinfo
 from typing import Any, Final
 
@@ -82,6 +83,7 @@ def _nested(one: Rule) -> str:
     return f"({rule(one)})" if one.any or one.all else rule(one)
 
 
+@functools.cache
 def environment(title: str, contact: str) -> Environment:
     """Templates escape everything; a name that is not there is an error, not an empty text."""
     made = Environment(

@@ -42,12 +42,12 @@ class Portal:
     streams: Streams
     templates: Environment
     repeats: Repeats
-    now: Callable[[], float] = time.time
+    now: Callable[[], float]
 
     @classmethod
-    def make(cls, config: PortalConfig, daemon: Daemon, streams: Streams) -> Portal:
+    def make(cls, config: PortalConfig, daemon: Daemon, streams: Streams, now: Callable[[], float]) -> Portal:
         templates = environment(config.title, config.contact)
-        return cls(config, daemon, streams, templates, Repeats(time.monotonic))
+        return cls(config, daemon, streams, templates, Repeats(time.monotonic), now)
 
     def cookie(self, name: str) -> str:
         """With TLS the prefix keeps other hosts and plain HTTP from setting it."""
