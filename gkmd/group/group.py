@@ -10,7 +10,7 @@ from typing import Final
 
 from gkmd.core.address import IpAddress
 from gkmd.core.change import Change, DropMember, GroupRecord, MemberRecord, PutGroup, PutMember
-from gkmd.core.effect import Ask
+from gkmd.core.effect import Ask, Proof
 from gkmd.core.identity import Identity
 from gkmd.group.admission import Admission
 from gkmd.group.doorkeeper import Doorkeeper
@@ -233,6 +233,9 @@ class Group:
         """
         if self._doorkeeper is not None:
             return self._with_state(self._doorkeeper.decide(ask, self.policy, now), ask, now)
+        if ask.proof is not Proof.CONFIGURED:
+            # Who signs up chooses a name: it may be like one of these patterns, and "any" means any of ours.
+            return Verdict(Refusal.NOT_AUTHORIZED, detail="tickets and passwords are for reservations")
         receives = self._admission.may_receive(ask.identity)
         if ask.wants_to_send and self._admission.sender_rule(ask.identity) is None:
             return Verdict(Refusal.NOT_AUTHORIZED, detail="may not send")
