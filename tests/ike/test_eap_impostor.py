@@ -1,4 +1,4 @@
-"""A member gives its password to the key server that it wants, once that has proved itself, and to no other."""
+"""A member gives its password to the key server that it wants, once it has proved itself, and to no other."""
 
 from __future__ import annotations
 
