@@ -300,6 +300,24 @@ def test_a_stolen_session_ends_with_a_change_of_the_password() -> None:
     rig.sign_in("eve", new)
 
 
+def test_who_finds_an_old_session_cannot_open_the_account_for_longer() -> None:
+    rig = Rig()
+    caller = rig.caller("eve")
+    lasting = [
+        ("token-create", q.CreateToken("x", ("read",))),
+        ("totp-begin", q.Nothing()),
+        ("passkey-begin", q.PasskeyBegin("https://portal.example")),
+    ]
+    for operation, request in lasting:
+        rig.do(operation, request, caller)
+    rig.now += 3600
+    for operation, request in lasting:
+        problem = rig.refused(operation, request, caller)
+        assert (problem.code, problem.reason) == ("sign-in-required", "sign-in-again")
+    rig.do("me", caller=caller)
+    rig.do("token-create", q.CreateToken("x", ("read",)), rig.sign_in("eve"))
+
+
 def test_who_holds_a_session_cannot_guess_the_password_without_end() -> None:
     rig = Rig()
     thief = rig.caller("eve")

@@ -20,6 +20,9 @@ from gkmd.group.platform.work import Who
 
 API_PREFIX: Final = "gkmd_"  # of API tokens, so that scanners for leaked secrets can find them
 _LONGEST_TOKEN: Final = 128
+# What opens the account for longer than the session: not for who has found a browser that is signed in.
+LASTING: Final = frozenset({"token-create", "passkey-begin", "totp-begin"})
+_FRESH: Final = 3600.0  # seconds after the sign-in
 _TOUCHED: Final = 60.0  # seconds after which a session's last use is written again
 
 
@@ -95,6 +98,13 @@ class Access:
         if found.account is None or found.account.id != who.account.id:
             raise Problem("sign-in-required", "the session has ended meanwhile; sign in again")
         return found
+
+    def check_fresh(self, operation: Operation, who: Who, now: float) -> None:
+        """Problem ``sign-in-required`` when this takes a session that was begun lately."""
+        session = self._facts.get(Session, who.session) if operation.name in LASTING else None
+        if session is not None and now >= session.created + _FRESH:
+            text = f"{operation.name} takes a sign-in within the last hour; sign in again"
+            raise Problem("sign-in-required", text, reason="sign-in-again")
 
     def check(self, operation: Operation, caller: Caller, who: Who) -> None:
         """Problem ``sign-in-required`` or ``forbidden`` unless this caller may use the operation at all."""

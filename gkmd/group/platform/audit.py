@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -20,13 +21,14 @@ BEGINNING: Final = "0" * 64  # what the first line follows
 _PAGE: Final = 1000  # lines read at once
 _MOST_READ: Final = 20_000  # lines looked at for one page of an answer
 _REFUSALS: Final = 100.0  # lines about refusals at once,
+_ON_DISK: Final = 30.0  # seconds after which a line is surely where it is read from
 _REFUSAL_RATE: Final = 1.0  # and a second: strangers must not fill the journal
 
 
 class Audit:
     """``name_of`` gives the login or list name that belongs to an id, "" when it is forgotten."""
 
-    __slots__ = ("_facts", "_name_of", "_omitted", "_refusals")
+    __slots__ = ("_facts", "_name_of", "_older", "_omitted", "_refusals", "_younger")
 
     def __init__(
         self, facts: Facts, last_line: AuditLine | None = None, name_of: Callable[[str], str] = str
@@ -35,6 +37,9 @@ class Audit:
         self._name_of: Final = name_of
         self._refusals: Final = Allowance(_REFUSAL_RATE, _REFUSALS)
         self._omitted = 0
+        # Of the lines that were committed, one that is on the disk by now and one that will be.
+        self._older: AuditLine | None = last_line
+        self._younger: AuditLine | None = last_line
         if last_line is not None:
             facts.resume(last_line)
 
@@ -51,10 +56,21 @@ class Audit:
 
     def note(self, actor: str, action: str, subject: str, now: float, **detail: Any) -> None:
         """One more line. ``actor`` and ``subject`` are ids; ``detail`` is JSON without names and secrets."""
+        self._settle(now)
         # As it will be read: tuples are lists there.
         detail = json.loads(json.dumps(detail, allow_nan=False))
         line = AuditLine(self.lines + 1, float(now), actor, action, subject, detail, self.head, "")
         self._facts.put(sealed(line))
+
+    def _settle(self, now: float) -> AuditLine | None:
+        """The youngest line known to be on the disk. The newest of all may be on its way."""
+        if self._younger is None or self._younger.at + _ON_DISK <= now:
+            self._older = self._younger
+            if not self._facts.changed:
+                self._younger = self._facts.newest(AuditLine)
+                if self._younger is not None and self._younger.at + _ON_DISK <= now:
+                    self._older = self._younger
+        return self._older
 
     def refusal(self, actor: str, action: str, subject: str, now: float, **detail: Any) -> None:
         """A line about something that was refused, unless there were too many of late: the next one says how
@@ -116,15 +132,14 @@ class Audit:
         )
 
     def _verify(self, request: q.Nothing, work: Work) -> Read:
-        chain = Chain()
-        # Lines that are added meanwhile are verified when they are read, and not missed when they are not.
-        expected = self._facts.newest(AuditLine)
+        # Younger lines are verified when they are read, and not missed when they are not.
+        chain = Chain(self._settle(work.now))
 
         def resume(lines: tuple[AuditLine, ...], now: float) -> r.AuditVerified | Read:
             chain.follow(lines)
             if not chain.why and len(lines) == _PAGE:
                 return read(lines[-1].key)
-            chain.finish(expected)
+            chain.finish()
             why, broken = chain.why, chain.broken
             self.note(work.who.actor, "audit-verify", "", now, lines=chain.lines, broken=broken)
             return r.AuditVerified(chain.lines, chain.head, broken, why)
@@ -137,18 +152,20 @@ class Audit:
 
 class Chain:
     """Follows lines in their order; ``why`` is "" as long as each fits, ``broken`` the number of the first
-    that does not.
+    that does not. ``known`` is a line that must be among them, as the daemon remembers it.
     """
 
-    __slots__ = ("broken", "head", "lines", "why")
+    __slots__ = ("_known", "broken", "head", "lines", "why")
 
-    def __init__(self) -> None:
+    def __init__(self, known: AuditLine | None = None) -> None:
+        self._known: Final = known
         self.lines = 0
         self.head = BEGINNING
         self.broken: int | None = None
         self.why = ""
 
     def follow(self, lines: Iterable[AuditLine]) -> None:
+        known = self._known
         for line in lines:
             if self.why:
                 return
@@ -159,21 +176,29 @@ class Chain:
                 self._break(wanted, f"line {wanted} does not follow the line before it")
             elif sealed(line).digest != line.digest:
                 self._break(wanted, f"line {wanted} is not as it was written")
+            elif known is not None and known.number == wanted and known.digest != line.digest:
+                self._break(wanted, f"line {wanted} is another one than was written")
             else:
                 self.lines, self.head = line.number, line.digest
 
-    def finish(self, last: AuditLine | None) -> None:
-        """``last`` is what the log must reach to at least, as the daemon remembers it."""
-        if self.why or last is None:
-            return
-        if self.lines < last.number:
-            text = f"the log ends with line {self.lines}, but line {last.number} was written"
+    def finish(self) -> None:
+        """There are no more lines."""
+        if not self.why and self._known is not None and self.lines < self._known.number:
+            text = f"the log ends with line {self.lines}, but line {self._known.number} was written"
             self._break(self.lines + 1, text)
-        elif self.lines == last.number and self.head != last.digest:
-            self._break(last.number, f"line {last.number} is another one than was written")
 
     def _break(self, number: int, why: str) -> None:
         self.broken, self.why = number, why
+
+
+def place_of(origin: str) -> str:
+    """Where a request came from, as far as the log keeps it for ever: the network, not the address."""
+    try:
+        address = ipaddress.ip_address(origin)
+    except ValueError:
+        return ""
+    bits = 24 if address.version == 4 else 48
+    return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
 
 
 def sealed(line: AuditLine) -> AuditLine:

@@ -11,7 +11,7 @@ from gkmd.api.problem import Problem
 from gkmd.group.model import Left
 from gkmd.group.platform.access import Access
 from gkmd.group.platform.allowance import Allowance
-from gkmd.group.platform.audit import STRANGER, Audit
+from gkmd.group.platform.audit import STRANGER, Audit, place_of
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.lock_out import network
 from gkmd.group.platform.outcome import Call, Done, Failed, Hash, Outcome, Read, Verify
@@ -55,6 +55,7 @@ class Execution:
                 raise Problem("bad-request", f"{operation.name} takes a {operation.request.__name__}")
             self._allow(operation, work, now)
             self._access.check(operation, call.caller, who)
+            self._access.check_fresh(operation, who, now)
             handler = self._handlers.get(operation.name)
             if handler is None:
                 raise Problem("unavailable", f"{operation.name} is not offered by this server")
@@ -100,7 +101,7 @@ class Execution:
         who = work.who
         if problem.code in _AUDITED and not work.remains:
             self._audit.refusal(
-                who.actor, operation.name, "", work.now, refused=problem.code, origin=who.origin
+                who.actor, operation.name, "", work.now, refused=problem.code, origin=place_of(who.origin)
             )
         for act in work.remains:
             act()

@@ -13,7 +13,7 @@ from gkmd.core.rng import Rng
 from gkmd.crypto import passkeys as webauthn
 from gkmd.group.platform.access import account_of
 from gkmd.group.platform.accounts import Accounts, passkey_name, passkey_view
-from gkmd.group.platform.audit import Audit
+from gkmd.group.platform.audit import Audit, place_of
 from gkmd.group.platform.challenges import Challenges
 from gkmd.group.platform.records import Account, Passkey
 from gkmd.group.platform.sessions import Sessions
@@ -136,7 +136,7 @@ class Passkeys:
                 work.now,
                 refused=code,
                 via="passkey",
-                origin=work.who.origin,
+                origin=place_of(work.who.origin),
             )
 
         work.even_if_refused(act)

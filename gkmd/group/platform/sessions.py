@@ -9,7 +9,7 @@ from gkmd.api import results as r
 from gkmd.core.rng import Rng
 from gkmd.group.platform.access import Access, account_of, digest_of, new_token
 from gkmd.group.platform.accounts import view
-from gkmd.group.platform.audit import Audit
+from gkmd.group.platform.audit import Audit, place_of
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.records import Account, Session
 from gkmd.group.platform.settings import PlatformSettings
@@ -45,7 +45,7 @@ class Sessions:
         token, now = new_token(self._rng), work.now
         expires = now + self._settings.session_longest
         self._facts.put(Session(digest_of(token), account.id, via, now, now, expires))
-        self._audit.note(account.id, "sign-in", account.id, now, via=via, origin=work.who.origin)
+        self._audit.note(account.id, "sign-in", account.id, now, via=via, origin=place_of(work.who.origin))
         return r.SignedIn(token, expires, view(account))
 
     def end(self, account: str, but: str = "") -> int:

@@ -14,7 +14,7 @@ from gkmd.crypto.one_time import verify_code
 from gkmd.crypto.passwords import NOBODY
 from gkmd.group.platform.access import account_of
 from gkmd.group.platform.accounts import Accounts, check_password, fold, view
-from gkmd.group.platform.audit import STRANGER, Audit
+from gkmd.group.platform.audit import STRANGER, Audit, place_of
 from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.outcome import Hash, Verify
 from gkmd.group.platform.records import Account
@@ -114,7 +114,7 @@ class SignIn:
         actor = work.who.actor
 
         def act() -> None:
-            self._audit.refusal(actor, action, id, work.now, refused=code, origin=work.who.origin)
+            self._audit.refusal(actor, action, id, work.now, refused=code, origin=place_of(work.who.origin))
 
         work.even_if_refused(act)
 
@@ -172,7 +172,7 @@ class SignIn:
             )
             self._accounts.put(account)
             actor = account.id if work.who.actor == STRANGER else work.who.actor
-            self._audit.note(actor, "sign-up", account.id, now, origin=work.who.origin)
+            self._audit.note(actor, "sign-up", account.id, now, origin=place_of(work.who.origin))
             return view(account)
 
         return Hash(SecretBytes(request.password.encode()), resume)
