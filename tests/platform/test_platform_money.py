@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from ipaddress import ip_address
+
 import pytest
 from platform_rig import OPERATOR, STRANGER, Rig
 from test_payments import PROVIDERS, SECRET, body
 
 from gkmd.api import requests as q
-from gkmd.api.nouns import Amount
+from gkmd.api.nouns import Amount, Rule
+from gkmd.core.effect import Ask, Proof
+from gkmd.core.identity import Identity, IdentityKind
+from gkmd.group.platform.outcome import Caller
 from gkmd.group.platform.providers import sign
 from gkmd.group.platform.records import Entry, Payment
 from gkmd.group.platform.settings import PlatformSettings
@@ -15,7 +21,7 @@ from gkmd.group.platform.settings import PlatformSettings
 
 @pytest.fixture
 def rig() -> Rig:
-    return Rig(PlatformSettings(providers=PROVIDERS))
+    return Rig(PlatformSettings(providers=PROVIDERS, fee_points=500, fee_fixed=10))
 
 
 def paid(rig: Rig, amount: int | None = None) -> q.ProviderCall:
@@ -79,3 +85,56 @@ def test_the_operators_business_is_the_operators(rig: Rig) -> None:
         assert problem.code == "forbidden", operation
     rig.do("user-credit", credit, OPERATOR)
     assert [one.amount for one in rig.do("balance", None, caller).balances] == [500]
+
+
+def admit(rig: Rig, login: str, reservation: str, caller: Caller) -> None:
+    """The receiver gets a ticket and registers with it."""
+    price = Amount(250, "EUR")
+    ticket = rig.do("ticket-issue", q.IssueTicket(reservation, most=price), caller).id
+    ask = Ask(
+        1,
+        Identity(IdentityKind.KEY_ID, ticket.encode()),
+        Identity(IdentityKind.KEY_ID, reservation.encode()),
+        ip_address("192.0.2.7"),
+        False,
+        0,
+        Proof.TICKET,
+    )
+    policy = rig.platform.policy_of(ask.group_id)
+    assert policy is not None
+    verdict = rig.platform.decide(ask, policy, rig.now)
+    assert verdict.refusal is None, verdict
+    rig.write(rig.platform.admitted(ask, verdict, policy, rig.now))
+
+
+def test_from_the_price_to_the_statement_and_back(rig: Rig) -> None:
+    sender = rig.caller("tx", "sender")
+    start = datetime.fromtimestamp(rig.now + 30, UTC).isoformat(timespec="seconds")
+    request = q.Reserve("Match", start, 3600, admission=Rule(price=Amount(250, "EUR")))
+    reservation = rig.do("reserve", request, sender).id
+    receivers = {login: rig.caller(login) for login in ("ada", "bob")}
+    rig.do("user-credit", q.CreditUser("ada", Amount(1000, "EUR"), "bank 1"))
+    rig.do("user-change", q.ChangeUser("bob", credit_limit=Amount(300, "EUR")))
+    for login, caller in receivers.items():
+        admit(rig, login, reservation, caller)
+        admit(rig, login, reservation, caller)
+    rig.restart()
+    statement = rig.do("statement", q.ById(reservation), sender)
+    assert [(line.name, line.gross, line.fee, line.net) for line in statement.lines] == [
+        ("ada", 250, 23, 227),
+        ("bob", 250, 23, 227),
+    ]
+    assert statement.receivers == 2
+    assert rig.do("statistics", q.ById(reservation), sender).money == statement.totals
+    (bob,) = rig.do("balance", None, receivers["bob"]).owed
+    assert bob.amount == 250
+    assert rig.refused("statement", q.ById(reservation), receivers["bob"]).code in ("forbidden", "not-found")
+    rig.do("reservation-cancel", q.CancelReservation(reservation), sender)
+    (total,) = rig.do("statement", q.ById(reservation), sender).totals
+    assert (total.charges, total.refunds, total.gross, total.fees, total.net) == (2, 2, 0, 0, 0)
+    assert [one.amount for one in rig.do("balance", None, receivers["ada"]).balances] == [1000]
+    assert rig.do("balance", None, receivers["bob"]).owed == ()
+    assert {one.account: one.balance for one in rig.do("ledger").accounts if one.balance} == {
+        "cash": 1000,
+        f"balance:{rig.do('me', None, receivers['ada']).id}": -1000,
+    }
