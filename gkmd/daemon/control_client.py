@@ -13,6 +13,7 @@ from gkmd.api.problem import Problem
 from gkmd.core.errors import LocalError
 
 REPLY_SECONDS: Final = 30.0
+CALL_SECONDS: Final = 600.0  # a long audit log takes minutes to verify
 
 
 class ControlClient:
@@ -64,7 +65,11 @@ class ControlClient:
         Without a ``token`` the caller is the operator on the operator's socket, nobody on the portal's.
         """
         asked = {"operation": operation, "request": request, "token": token, "origin": origin}
-        reply = self._exchange({"command": "platform", **asked})
+        self._socket.settimeout(CALL_SECONDS)
+        try:
+            reply = self._exchange({"command": "platform", **asked})
+        finally:
+            self._socket.settimeout(REPLY_SECONDS)
         if reply.get("ok"):
             return reply.get("result")
         problem = reply.get("problem")
@@ -92,7 +97,8 @@ class ControlClient:
         try:
             line = self._lines.readline()
         except TimeoutError:
-            raise LocalError(f"gkmd does not answer on {self._path} within {REPLY_SECONDS:.0f} s") from None
+            seconds = self._socket.gettimeout() or REPLY_SECONDS
+            raise LocalError(f"gkmd does not answer on {self._path} within {seconds:.0f} s") from None
         except OSError as error:
             raise LocalError(f"gkmd went away: {error.strerror}") from None
         if not line:

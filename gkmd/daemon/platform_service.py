@@ -79,8 +79,11 @@ class PlatformService:
         self._now: Final = now
         self._apply: Final = apply
         self._readers: Final = ThreadPoolExecutor(_READERS, "archive")
+        self._closed = False
 
     def close(self) -> None:
+        """Take no more calls, and wait for reads that are under way. Blocks: not for the event loop."""
+        self._closed = True
         self._readers.shutdown(wait=True, cancel_futures=True)
 
     def operators_command(self) -> StructuredCommand:
@@ -113,6 +116,8 @@ class PlatformService:
     async def call(self, operation: Operation, request: dict[str, Any], caller: Caller) -> object:
         """The result, of the operation's result type. Problem when it is refused or cannot be journalled."""
         call = Call(operation.name, decoded(operation, request), caller)
+        if self._closed:
+            raise Problem("unavailable", "gkmd is stopping.")
         try:
             outcome = self._platform.execute(call, self._now())
             while not isinstance(outcome, Done | Failed):
@@ -133,13 +138,19 @@ class PlatformService:
 
     async def _looked_up(self, question: Verify | Hash | Read) -> Outcome:
         if isinstance(question, Verify):
-            right = await self._pool.verify(question.verifier, question.password, Asker.SIGN_IN)
+            try:
+                right = await self._pool.verify(question.verifier, question.password, Asker.SIGN_IN)
+            except PoolFull:
+                question.abandoned()
+                raise
             return cast(Outcome, question.resume(right, self._now()))
         if isinstance(question, Hash):
             hashed = await self._pool.hash(question.password, Asker.SIGN_IN)
             return cast(Outcome, question.resume(hashed, self._now()))
         limit = min(question.limit, MOST_READ)
         read = partial(self._archive.read, question.kind, question.after, limit, question.descending)
+        if self._closed:
+            raise Problem("unavailable", "gkmd is stopping.")
         facts = await asyncio.get_running_loop().run_in_executor(self._readers, read)
         return cast(Outcome, question.resume(facts, self._now()))
 

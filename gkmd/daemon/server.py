@@ -99,6 +99,10 @@ class Server:
 
             self._platform = ServerPlatform(config.platform, journalled, system_rng, now, self._measured)
             policies += self._platform.policies
+        elif journalled.facts:
+            process.advise(
+                ["the state holds reservations, but there is no [platform]: their groups are closed"]
+            )
         doorkeeper = None if self._platform is None else self._platform.platform
         try:
             self._directory = Directory(

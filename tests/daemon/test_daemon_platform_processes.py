@@ -275,3 +275,14 @@ def test_a_reservation_and_a_configured_group_of_one_name(made: World) -> None:
     assert server.process is not None
     assert server.process.wait(30) == 2
     assert f"group '{opera}'" in server.log.read_text().splitlines()[-1]
+    # Without the platform its groups are closed, and nothing else is lost.
+    write(server.folder, "server.toml", text.replace(PLATFORM, ""))
+    server.start()
+    server.ready()
+    assert set(groups(made)) == {"news"}
+    assert any("there is no [platform]" in line["advice"] for line in server.events("configuration"))
+    assert server.end() == 0
+    write(server.folder, "server.toml", text)
+    server.start()
+    server.ready()
+    assert set(groups(made)) == {"news", opera}

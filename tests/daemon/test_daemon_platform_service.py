@@ -31,7 +31,7 @@ from gkmd.daemon.password_pool import PasswordPool
 from gkmd.daemon.platform_service import LINE_OCTETS, MOST_READ, PlatformService, decoded
 from gkmd.daemon.process_config import ControlSettings
 from gkmd.group.model import Left
-from gkmd.group.platform.outcome import Call, Done, Failed, Hash, Outcome, Read, Verify
+from gkmd.group.platform.outcome import Call, Caller, Done, Failed, Hash, Outcome, Read, Verify
 from gkmd.group.platform.records import Entry
 
 CHANGED = Left((DropGroup("opera"),), ())
@@ -482,6 +482,24 @@ def test_an_archive_that_cannot_be_read(tmp_path: Path) -> None:
             assert code_of(lambda: operator.call("ledger-entries", {})) == "journal-failed"
 
     play(tmp_path, stage, work)
+
+
+def test_the_end_is_told() -> None:
+    async def run() -> None:
+        stage = Stage(outcome=lambda call: Read("entry", "", 1, lambda found, now: Done(r.Nothing())))
+        pool = PasswordPool(1, 2)
+        service = PlatformService(
+            stage, stage, stage, pool, stage.events, lambda: 1.0, lambda left, gone: (left.changes, gone)
+        )
+        await service.call(OPERATIONS["audit"], {}, Caller())
+        service.close()
+        pool.close()
+        with pytest.raises(Problem, match="stopping") as refused:
+            await service.call(OPERATIONS["audit"], {}, Caller())
+        assert refused.value.code == "unavailable"
+        assert stage.faults == []
+
+    asyncio.run(run())
 
 
 @pytest.fixture(autouse=True)
