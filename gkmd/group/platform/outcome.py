@@ -60,13 +60,20 @@ class Failed:
     tells: tuple[tuple[str, dict[str, object]], ...] = ()
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Compare a password with an argon2id string, then ``resume(right, now)``."""
+    """Compare a password with an argon2id string, then ``resume(right, now)``; or ``abandoned()`` when there
+    is no room to compare it.
+    """
 
     verifier: str
     password: SecretBytes
     resume: Callable[[bool, float], Any]
+    abandoned: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,8 @@ class SignIn:
             self._lock_out.succeeded(login, origin)
             return self._sessions.begin(found, via, work)
 
-        return Verify(verifier or NOBODY, SecretBytes(request.password.encode()), resume)
+        password = SecretBytes(request.password.encode())
+        return Verify(verifier or NOBODY, password, resume, lambda: self._lock_out.forgiven(login, origin))
 
     def _with_code(self, account: Account, totp: SecretBytes, code: str, login: str, work: Work) -> Account:
         if not code:
@@ -136,7 +137,8 @@ class SignIn:
             self._lock_out.succeeded(login, origin)
             return then(found, now)
 
-        return Verify(verifier, SecretBytes(password.encode()), resume)
+        shown = SecretBytes(password.encode())
+        return Verify(verifier, shown, resume, lambda: self._lock_out.forgiven(login, origin))
 
     def _change_password(self, request: q.ChangePassword, work: Work) -> Verify:
         check_password(request.new, "new")
