@@ -396,6 +396,38 @@ def test_a_busy_server_locks_nobody_out(rig: DoorRig) -> None:
         rig.door.password_tried(ask, PasswordVerdict(Refusal.BUSY), NOW)
 
 
+def test_many_behind_one_address_at_once_do_not_lock_each_other_out(rig: DoorRig) -> None:
+    rig.reserve(NAMES)
+    names = [f"rx{number}" for number in range(200)]
+    for name in names:
+        rig.listed(name)
+    asks = [AskPassword(1, identity_of(name), group_id("talk"), rig_host(), PASSWORD) for name in names]
+    checks = [rig.door.password_of(ask, NOW) for ask in asks]
+    assert all(check.refusal is None for check in checks)
+    for ask, check in zip(asks, checks, strict=True):
+        rig.door.password_tried(ask, PasswordVerdict(None, grounds=check.grounds), NOW)
+    assert rig.door.password_of(asks[0], NOW).refusal is None
+
+
+def test_one_name_is_not_tried_by_many_at_once(rig: DoorRig) -> None:
+    rig.reserve(NAMES)
+    rig.listed("anna")
+    hosts = [ipaddress.ip_address(f"192.0.2.{number}") for number in range(1, 200)]
+    asks = [AskPassword(1, identity_of("anna"), group_id("talk"), host, PASSWORD) for host in hosts]
+    assert sum(rig.door.password_of(ask, NOW).refusal is None for ask in asks) < 10
+
+
+def test_one_address_does_not_try_one_name_after_the_other(rig: DoorRig) -> None:
+    """Not even when it is right about one of its own in between."""
+    rig.reserve(NAMES)
+    rig.listed("mine")
+    compared = 0
+    for number in range(200):
+        compared += rig.tried(f"anna{number}", SecretBytes(b"wrong"))[1].refusal is Refusal.WRONG_PASSWORD
+        rig.tried("mine")
+    assert compared < 30
+
+
 # Senders
 
 

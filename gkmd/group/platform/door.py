@@ -150,25 +150,25 @@ class Door:
         return ""
 
     def password_of(self, ask: AskPassword, now: float) -> PasswordCheck:
-        """The list's password for this name, else that of the account with this login. Counted as wrong until
-        ``password_tried`` says that it is right.
+        """The list's password for this name, else that of the account with this login.
+
+        Until ``password_tried`` it counts as wrong for its name, so that many attempts at once are many. For
+        the address it does not: a thousand receivers may be behind one.
         """
-        name, reservation = name_in(ask.identity), self._reservation(ask.group_id)
-        if reservation is None or not name:
-            # No account's password opens a group of the configuration; what is tried there is counted, too.
-            tried, verifier, grounds = f"{OF_LIST}/{fold(name)}", "", ""
-        else:
-            tried, verifier, grounds = self._verifier(reservation, name)
-        origin = str(ask.address)
-        come_back = self._lock_out.refusal(tried, origin, now)
+        tried, verifier, grounds = self._verifier(ask)
+        come_back = self._lock_out.refusal(tried, str(ask.address), now)
         if come_back is not None:
             return PasswordCheck(NOBODY, False, Refusal.LOCKED_OUT, come_back)
-        self._lock_out.failed(tried, origin, now)
+        self._lock_out.failed(tried, "", now)
         return PasswordCheck(verifier or NOBODY, verifier != "", grounds=grounds if verifier else "")
 
-    def _verifier(self, reservation: Reservation, name: str) -> tuple[str, str, str]:
+    def _verifier(self, ask: AskPassword) -> tuple[str, str, str]:
         """The name for the lock-out, the verifier ("" when there is none), and what the password is of."""
+        name, reservation = name_in(ask.identity), self._reservation(ask.group_id)
         folded = fold(name)
+        if reservation is None or not name:
+            # No account's password opens a group of the configuration; what is tried there is counted, too.
+            return tried_name("", folded), "", ""
         entry = self._assessor.listed(reservation.id, folded)
         if entry is not None and entry.verifier:
             return tried_name(reservation.id, folded), entry.verifier, OF_LIST + reservation.id
@@ -178,17 +178,15 @@ class Door:
         return account.login, account.password.reveal().decode("ascii"), OF_ACCOUNT + account.id
 
     def password_tried(self, ask: AskPassword, verdict: PasswordVerdict, now: float) -> tuple[Change, ...]:
-        name, reservation = name_in(ask.identity), self._reservation(ask.group_id)
-        tried = (
-            f"{OF_LIST}/{fold(name)}"
-            if reservation is None or not name
-            else self._verifier(reservation, name)[0]
-        )
+        tried, origin = self._verifier(ask)[0], str(ask.address)
+        if verdict.refusal is not Refusal.LOCKED_OUT:
+            self._lock_out.forgiven(tried, "")
+        if verdict.refusal in (None, Refusal.WRONG_PASSWORD):
+            self._lock_out.failed(tried, origin, now)
         if verdict.refusal is None:
-            self._lock_out.succeeded(tried, str(ask.address))
+            self._lock_out.succeeded(tried, origin)
         else:
-            if verdict.refusal is Refusal.BUSY:
-                self._lock_out.forgiven(tried, str(ask.address))
+            reservation = self._reservation(ask.group_id)
             if reservation is not None:
                 self._refuse(reservation.id, STRANGER, verdict.refusal, now)
         return self._facts.commit()
