@@ -22,20 +22,20 @@ def at(instant: float) -> str:
     return datetime.fromtimestamp(instant, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def request(start: float = NOW + HOUR, **more: Any) -> q.Reserve:
-    """Open to all, an hour long, from ``start``."""
-    fields: dict[str, Any] = {"title": "Evening concert", "duration": HOUR, "start": at(start)}
+def request(begins: float = NOW + HOUR, **more: Any) -> q.Reserve:
+    """Open to all, an hour long, in an hour."""
+    fields: dict[str, Any] = {"title": "Evening concert", "duration": HOUR, "start": at(begins)}
     return q.Reserve(**(fields | more))
 
 
-def reserve(rig: Rig, caller: Caller, start: float = NOW + HOUR, **more: Any) -> r.ReservationView:
-    view: r.ReservationView = rig.do("reserve", request(start, **more), caller)
+def reserve(rig: Rig, caller: Caller, begins: float = NOW + HOUR, **more: Any) -> r.ReservationView:
+    view: r.ReservationView = rig.do("reserve", request(begins, **more), caller)
     return view
 
 
-def ticket(rig: Rig, reservation: str, login: str, **more: Any) -> r.TicketView:
+def ticket(rig: Rig, reservation: str, login: str) -> r.TicketView:
     """A receiver's ticket, given by the operator."""
-    view: r.TicketView = rig.do("ticket-issue", q.IssueTicket(reservation, login=login, **more), OPERATOR)
+    view: r.TicketView = rig.do("ticket-issue", q.IssueTicket(reservation, login=login), OPERATOR)
     return view
 
 

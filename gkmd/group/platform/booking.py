@@ -163,7 +163,11 @@ class Desk:
                 after.address, after.sources, schedule.opens(after), after.ends, before.id
             )
             if text:
-                booking.wrong("duration" if after.ends > before.ends else "start", text)
+                if after.starts != before.starts:
+                    where = "start"
+                else:
+                    where = "duration" if after.ends != before.ends else "lead"
+                booking.wrong(where, text)
         return after
 
     # The parts
@@ -275,7 +279,7 @@ class Desk:
         found += [(f"senders.{n}.source", host.source) for n, host in enumerate(senders) if host.source]
         for where, source in found:
             if source.version != address.version:
-                booking.wrong(where, f"{source} does not go with {address}: IPv{address.version} is needed")
+                booking.wrong(where, f"{source} is no IPv{address.version} address, as the group's is")
 
     def _check_group(self, booking: Booking, reservation: Reservation) -> None:
         """What a group cannot be run by, and what would lose data."""
