@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gkmd.api import results as r
 from gkmd.api.operations import OPERATIONS
@@ -260,6 +263,36 @@ def test_requests_are_of_their_types_or_refused_by_field(tmp_path: Path) -> None
     play(tmp_path, stage, work)
     (call,) = stage.calls
     assert (call.request.title, call.request.port) == ("Opera", 5004)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.sampled_from(sorted(OPERATIONS)), st.data())
+def test_whatever_comes_is_decoded_or_refused_by_field(name: str, data: st.DataObject) -> None:
+    operation = OPERATIONS[name]
+    fields = [one.encode_name for one in msgspec.structs.fields(operation.request)]
+    known = st.dictionaries(st.sampled_from(fields or ["x"]), VALUES, max_size=8)
+    request = data.draw(known | st.dictionaries(st.text(max_size=8), VALUES, max_size=3))
+    problem: Problem | None = None
+    found: Any = None
+    try:
+        found = decoded(operation, request)
+    except Problem as refused:
+        problem = refused
+    if problem is None:
+        assert isinstance(found, operation.request)
+        return
+    assert problem.code == "invalid"
+    (one,) = problem.fields
+    assert one.text
+    assert {one.field.partition(".")[0]} <= {"", *fields, *request} or "." in "".join(request)
 
 
 def test_half_a_surrogate_does_not_come_in(tmp_path: Path) -> None:
