@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import importlib.util
 import ipaddress
 import os
 import re
@@ -106,6 +107,8 @@ def _providers(section: Section) -> tuple[ProviderSettings, ...]:
         kind = one.get("kind", values.choice(_PROVIDERS))
         file = one.get("secret_file", values.text)
         one.finish()
+        if kind == "stripe" and importlib.util.find_spec("stripe") is None:
+            raise one.wrong("kind", "the library stripe is missing: pip install 'gkmd[stripe]'")
         try:
             octets = read_secret(section.folder / file, "secret").reveal().strip()
         except ConfigError as error:

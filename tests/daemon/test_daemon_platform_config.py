@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import ipaddress
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -156,3 +157,12 @@ def test_member_files_know_who_the_server_is(tmp_path: Path) -> None:
     config = server_config.load(write_server(tmp_path, PLATFORM))
     assert config.platform is not None
     assert Identity.parse(config.platform.settings.server_identity) == config.identity
+
+
+def test_a_library_that_is_missing_is_told_before_anything_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "secret", "0123456789abcdef")
+    monkeypatch.setitem(sys.modules, "stripe", None)
+    with pytest.raises(ConfigError, match=r"platform\.provider\.kind.*gkmd\[stripe\]"):
+        load(tmp_path, PROVIDER + 'kind = "stripe"\nsecret_file = "secret"\n')
