@@ -33,10 +33,10 @@ def local(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def paid_transmission(rig: Rig) -> tuple[str, Caller, Caller, str]:
-    """A reservation with a price, its sender, a receiver with money, and the receiver's ticket."""
+def paid_transmission(rig: Rig, money: int = 1000) -> tuple[str, Caller, Caller, str]:
+    """A reservation with a price of 250, its sender, a receiver with money, and the receiver's ticket."""
     sender, receiver = rig.caller("tx", "sender"), rig.caller("rx")
-    rig.do("user-credit", q.CreditUser("rx", Amount(1000, "EUR"), "cash 1"))
+    rig.do("user-credit", q.CreditUser("rx", Amount(money, "EUR"), "cash 1"))
     view = rig.do(
         "reserve",
         q.Reserve("A talk", local(rig.now + 600), 3600, admission=Rule(price=Amount(250, "EUR"))),
@@ -126,6 +126,33 @@ def test_a_restart_forgets_nothing() -> None:
     rig.pass_time(4000)
     assert rig.do("reservation-show", q.ById(id), sender).state == "over"
     assert rig.do("members", q.MembersOf()).count == 0
+
+
+def test_who_is_forgotten_leaves_the_books_whole() -> None:
+    rig = Rig(SETTINGS)
+    id, sender, receiver, ticket = paid_transmission(rig, money=250)
+    rig.pass_time(700)
+    join(rig, id, ticket)
+    statement = rig.do("statement", q.ById(id), sender)
+    outcome = rig.outcome_of("user-forget", q.ByLogin("rx"))
+    assert Identity.parse(f"keyid:{ticket}") in outcome.disowned
+    assert any("1 admissions" in text for text in outcome.result.kept)  # type: ignore[union-attr]
+    after = rig.do("statement", q.ById(id), sender)
+    assert (after.totals, after.receivers) == (statement.totals, 1)
+    assert [(line.name, line.gross) for line in after.lines] == [("", 250)]
+    assert rig.platform.secret_of(Identity.parse(f"keyid:{ticket}")) is None
+    assert rig.refused("ticket-list", caller=receiver).code == "sign-in-required"
+    assert '"rx"' not in repr(rig.journal).replace("'", '"')
+    assert rig.do("ledger").balanced
+    assert rig.do("audit-verify").broken is None
+    # A sender whose transmission is not over, or who is owed its earnings, stays.
+    assert rig.refused("user-forget", q.ByLogin("tx")).code == "conflict"
+    rig.pass_time(5000)
+    assert "250" in rig.refused("user-forget", q.ByLogin("tx")).detail.replace(".", "")
+    rig.do("user-pay-out", q.CreditUser("tx", Amount(250, "EUR"), "transfer 1"))
+    kept = rig.do("user-forget", q.ByLogin("tx")).kept
+    assert any("1 reservations" in text for text in kept)
+    assert rig.do("reservation-show", q.ById(id)).owner == ""
 
 
 def test_who_is_disabled_loses_what_the_ticket_has_opened() -> None:

@@ -6,7 +6,10 @@ import hashlib
 import ipaddress
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
+
+import msgspec
 
 from gkmd.api import requests as q
 from gkmd.api import results as r
@@ -58,9 +61,12 @@ class Audit:
         """One more line. ``actor`` and ``subject`` are ids; ``detail`` is JSON without names and secrets."""
         self._settle(now)
         # As it will be read: tuples are lists there.
-        detail = json.loads(json.dumps(detail, allow_nan=False))
-        line = AuditLine(self.lines + 1, float(now), actor, action, subject, detail, self.head, "")
-        self._facts.put(sealed(line))
+        if detail:
+            detail = msgspec.json.decode(msgspec.json.encode(detail))
+        last = self._facts.newest(AuditLine)
+        number, previous = (1, BEGINNING) if last is None else (last.number + 1, last.digest)
+        fields = (number, float(now), actor, action, subject, detail, previous)
+        self._facts.put(AuditLine(*fields, _digest(*fields)))
 
     def _settle(self, now: float) -> AuditLine | None:
         """The youngest line known to be on the disk. The newest of all may be on its way."""
@@ -202,20 +208,31 @@ def place_of(origin: str) -> str:
 
 
 def sealed(line: AuditLine) -> AuditLine:
-    """The line with its digest: SHA-256 over the canonical JSON (keys in order, no spaces, UTF-8) of an
-    object of all other fields.
-    """
-    fields = {
-        "number": line.number,
-        "at": line.at,
-        "actor": line.actor,
-        "action": line.action,
-        "subject": line.subject,
-        "detail": line.detail,
-        "previous": line.previous,
-    }
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return AuditLine(
-        line.number, line.at, line.actor, line.action, line.subject, line.detail, line.previous, digest
+    """The line with the digest that belongs to it."""
+    return replace(
+        line,
+        digest=_digest(
+            line.number, line.at, line.actor, line.action, line.subject, line.detail, line.previous
+        ),
     )
+
+
+_canonical: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
+
+
+def _digest(
+    number: int, at: float, actor: str, action: str, subject: str, detail: dict[str, Any], previous: str
+) -> str:
+    """SHA-256 over the canonical JSON (keys in order, no spaces, UTF-8) of an object of all other fields."""
+    fields = {
+        "number": number,
+        "at": at,
+        "actor": actor,
+        "action": action,
+        "subject": subject,
+        "detail": detail,
+        "previous": previous,
+    }
+    return hashlib.sha256(_canonical(fields).encode("utf-8", "surrogatepass")).hexdigest()
