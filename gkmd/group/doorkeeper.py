@@ -62,8 +62,8 @@ class Doorkeeper(Protocol):
         """
 
     def secret_of(self, identity: Identity) -> SecretBytes | None:
-        """The pre-shared key of the ticket with this KEY_ID, None when there is none. A revoked one has its key
-        still, so that its holder can be told; ``decide`` lets it in nowhere.
+        """The pre-shared key of the ticket with this KEY_ID, None when there is none. A revoked one still has
+        its key, so that its holder can be told; ``decide`` lets it in nowhere.
         """
 
     def withdrawn(self, identity: Identity) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from door_rig import NOW, PRICE, SETTINGS, DoorRig, agreed, digest, reservation
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gkmd.api import requests as q
@@ -18,6 +19,7 @@ from gkmd.api.problem import Problem
 from gkmd.core.evidence import Evidence
 from gkmd.core.identity import Identity
 from gkmd.core.secret import SecretBytes
+from gkmd.daemon.ticket_file import LocalChoices, read_ticket
 from gkmd.group.model import Refusal
 from gkmd.group.platform.member_file import ticket_file
 from gkmd.group.platform.parties import identity_of
@@ -342,12 +344,13 @@ def test_a_voucher_of_an_evicted_receiver_stays_used(rig: DoorRig) -> None:
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(_TEXTS, st.booleans())
 def test_a_ticket_file_is_toml_whatever_the_title_is(title: str, sends: bool) -> None:
     ticket = Ticket("t-abc", SecretBytes(bytes(32)), "talk", "a-rx", "", sends, "", "", 0, "", NOW, None)
     ca = "-----BEGIN CERTIFICATE-----\nAAAA+/=\n-----END CERTIFICATE-----\n"
-    settings = replace(SETTINGS, server_ca=ca)
-    found = tomllib.loads(ticket_file(ticket, reservation(OPEN, title=title), settings))
+    known = replace(SETTINGS, server_ca=ca)
+    found = tomllib.loads(ticket_file(ticket, reservation(OPEN, title=title), known))
     assert found == {
         "ticket": "t-abc",
         "secret": "00" * 32,
@@ -364,6 +367,17 @@ def test_a_ticket_file_is_toml_whatever_the_title_is(title: str, sends: bool) ->
             "role": "sender" if sends else "receiver",
         },
     }
+
+
+def test_the_member_reads_the_file_that_it_is_given(rig: DoorRig, tmp_path: Path) -> None:
+    rig.reserve(OPEN, senders=(SenderHost("cam"),))
+    views = (issue(rig), rig.do("sender-ticket", q.SenderTicket("talk", "cam"), "tx"))
+    for view in views:
+        read = read_ticket(view.configuration, tmp_path / "ticket.toml", LocalChoices())
+        assert (read.id, read.title, read.group) == (view.id, "A talk", "talk")
+        assert (read.join.sends, read.join.receives) == (view.sends, not view.sends)
+        assert read.credentials.identity == Identity.parse(f"keyid:{view.id}")
+        assert list(read.credentials.pre_shared_keys.values()) == [SecretBytes(bytes.fromhex(view.secret))]
 
 
 def test_without_a_known_server_there_is_no_file() -> None:
