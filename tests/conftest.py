@@ -19,7 +19,9 @@ GUEST = Path(__file__).parent / "kernel" / "guest"
 
 
 # Tests of real processes wait for them most of the time: the last part has them and nothing else.
-WAITING = frozenset({"test_daemon_processes.py", "test_daemon_platform_processes.py"})
+WAITING = frozenset(
+    {"test_daemon_processes.py", "test_daemon_platform_processes.py", "test_daemon_ticket_processes.py"}
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

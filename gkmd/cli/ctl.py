@@ -108,8 +108,9 @@ def _status_text(status: dict[str, Any]) -> str:
 def groups(target: Target) -> None:
     """The groups of a server, or those that a member wants."""
     with failing_clearly():
-        columns = ("name", "state", "role", "address", "port", "members", "senders", "data_sas", "epoch")
-        times = ("next_rekey", "registration_due")
+        columns = ["name", "state", "role", "address", "port", "members", "senders", "data_sas", "epoch"]
+        columns += ["ticket", "wanted", "refused", "price"]
+        times = ("next_rekey", "registration_due", "come_back", "ends")
         target.show(target.ask("groups"), lambda rows: _table(rows, columns, times, "no groups"))
 
 

@@ -50,12 +50,15 @@ def _row(join: GroupJoin, ticket: str, wishes: Wishes) -> dict[str, Any]:
 def _of(group: GroupMember, wish: Wish, now: float) -> dict[str, Any]:
     state = group.status(now)
     waits = group.state is State.LEFT and wish is Wish.WAITING
+    refusal = None if group.registered or group.state is State.LEFT else group.refusal
     return {
         "state": "waiting" if waits else state["state"],
         "data_sas": len(state["data_sas"]),  # type: ignore[arg-type]
         "rekey_sas": len(state["rekey_sas"]),  # type: ignore[arg-type]
         "sender_ids": state["sender_ids"],
-        "refused": None if group.registered or group.refusal is None else group.refusal.plain(),
+        "refused": "" if refusal is None else refusal.code,
+        "price": "" if refusal is None or refusal.price is None else str(refusal.price),
+        "come_back": None if refusal is None else refusal.come_back,
     }
 
 

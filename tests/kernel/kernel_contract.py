@@ -160,6 +160,43 @@ class PolicyContract:
         assert bench.policies() == 0
         await plane.close()
 
+    async def test_a_group_that_is_released_stays_closed_until_another_takes_it_over(
+        self, bench: Bench
+    ) -> None:
+        plane = bench.dataplane()
+        mine = [policy_for(direction, source=None) for direction in Direction]
+        for policy in mine:
+            await plane.install_policy(policy)
+        await plane.release("films", closed=False)  # of others nothing goes
+        await plane.release("news", closed=True)
+        assert bench.policies() == 2
+        for policy in mine:
+            await plane.remove_policy(policy)  # nobody's any more
+        assert bench.policies() == 2
+        for direction in Direction:
+            await plane.install_policy(policy_for(direction, source=None, group="films", reqid=7))
+        assert bench.policies() == 2
+        await plane.release("news", closed=False)  # they are another's now
+        assert bench.policies() == 2
+        await plane.release("films", closed=False)
+        assert bench.policies() == 0
+        await plane.close()
+
+    async def test_what_was_released_is_opened_later_or_at_the_end(self, bench: Bench) -> None:
+        plane = bench.dataplane()
+        for group, port in (("news", 5000), ("films", 5002), ("sport", 5004)):
+            await plane.install_policy(policy_for(Direction.OUT, group=group, port=port))
+        await plane.install_policy(policy_for(Direction.IN, group="sport", protocol=0, port=0))
+        for group in ("news", "films", "sport"):
+            await plane.release(group, closed=True)
+        assert bench.policies() == 4
+        await plane.release("news", closed=False)
+        assert bench.policies() == 3
+        await plane.release("sport", closed=False)
+        assert bench.policies() == 1
+        await plane.close()
+        assert bench.policies() == 0
+
     async def test_other_ports_and_sources_are_other_policies(self, bench: Bench) -> None:
         plane = bench.dataplane()
         for policy in (
