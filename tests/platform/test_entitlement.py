@@ -153,7 +153,7 @@ def _standing(facts: dict[str, Any]) -> Standing:
     )
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(_RULES, _standings(), _standings())
 def test_more_evidence_never_refuses(rule: Rule, one: dict[str, Any], other: dict[str, Any]) -> None:
     more = {
@@ -187,7 +187,7 @@ def _free(rule: Rule, facts: dict[str, Any], voucher: bool) -> bool:
     )
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(_RULES, _standings())
 def test_nobody_is_charged_where_there_is_a_free_way(rule: Rule, facts: dict[str, Any]) -> None:
     found = Entry(rule).entitle(_standing(facts))
@@ -199,7 +199,7 @@ def test_nobody_is_charged_where_there_is_a_free_way(rule: Rule, facts: dict[str
         assert (found.price, found.voucher) == (None, facts["voucher"])
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(_RULES, _standings())
 def test_a_charge_is_agreed_to_and_there(rule: Rule, facts: dict[str, Any]) -> None:
     found = Entry(rule).entitle(_standing(facts))
@@ -207,7 +207,7 @@ def test_a_charge_is_agreed_to_and_there(rule: Rule, facts: dict[str, Any]) -> N
         assert 0 < found.price.amount <= min(facts["most"], facts["has"])
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(_RULES, _standings())
 def test_the_same_question_has_the_same_answer(rule: Rule, facts: dict[str, Any]) -> None:
     again = msgspec.convert(msgspec.to_builtins(rule), Rule)

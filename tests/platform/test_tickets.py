@@ -344,7 +344,7 @@ def test_a_voucher_of_an_evicted_receiver_stays_used(rig: DoorRig) -> None:
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(_TEXTS, st.booleans())
 def test_a_ticket_file_is_toml_whatever_the_title_is(title: str, sends: bool) -> None:
     ticket = Ticket("t-abc", SecretBytes(bytes(32)), "talk", "a-rx", "", sends, "", "", 0, "", NOW, None)
