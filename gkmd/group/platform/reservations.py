@@ -42,6 +42,7 @@ from gkmd.group.platform.work import Handlers, Who, Work
 MOST_LIVE: Final = 1000  # of one owner, coming or on
 _WOUND_UP: Final = 86_400.0  # seconds after an end in which a restarted server still looks after the group
 _AGAIN: Final = 1.0  # seconds between two looks at a group that tells its members the end
+_SLACK: Final = 64  # alarms that stand for nothing any more
 _SLUG: Final = 40
 # What goes when a reservation has been over for long; vouchers go with their batches.
 _KEPT: Final[tuple[type[ListedName] | type[Ticket] | type[VoucherBatch], ...]] = (
@@ -56,6 +57,7 @@ class Reservations:
     __slots__ = (
         "_accounts",
         "_alarms",
+        "_armed",
         "_audit",
         "_billing",
         "_desk",
@@ -96,16 +98,16 @@ class Reservations:
         )
         self._pool: Pool = Pool(facts, settings.pools, self._configured, rng)
         self.adopt(settings)
-        # (instant, id): something may have to be done about it; an id may be there several times.
+        # (instant, id): something is to be done about it, if ``_armed`` still says so.
         self._alarms: list[tuple[float, str]] = []
+        self._armed: dict[str, float] = {}
         kept = {fact.reservation for kind in _KEPT for fact in facts.all(kind)}
         for one in facts.all(Reservation):
             ends = schedule.ends(one)
             if now < ends + _WOUND_UP:
-                self._alarms.append((ends, one.id))
+                self._arm(one.id, ends)
             elif one.id in kept:
-                self._alarms.append((ends + settings.keep_reservations, one.id))
-        heapq.heapify(self._alarms)
+                self._arm(one.id, ends + settings.keep_reservations)
 
     def use(self, groups: Directory) -> None:
         self._groups = groups
@@ -167,32 +169,47 @@ class Reservations:
     def tick(self, now: float) -> Left:
         """Groups that are over end, and what was kept long enough goes. The caller commits the facts."""
         left = Left((), ())
-        again: list[tuple[float, str]] = []
-        while self._alarms and self._alarms[0][0] <= now:
+        while (due := self.deadline()) is not None and due <= now:
             _, id = heapq.heappop(self._alarms)
+            del self._armed[id]
             reservation = self.get(id)
-            if reservation is None:
-                continue
-            ends = schedule.ends(reservation)
-            if now < ends:
-                again.append((ends, id))  # extended
-                continue
-            if self._groups is not None and self._groups.holds(id):
-                left = _both(left, self._groups.end(id, now, "end"))
-                if self._groups.holds(id):
-                    again.append((now + _AGAIN, id))
-                    continue
-            forgets = ends + self._settings.keep_reservations
-            if now < forgets:
-                again.append((forgets, id))
-            else:
-                self._forget(reservation)
-        for alarm in again:
-            heapq.heappush(self._alarms, alarm)
+            if reservation is not None:
+                left = _both(left, self._wind_up(reservation, now))
+        return left
+
+    def _wind_up(self, reservation: Reservation, now: float) -> Left:
+        """Whatever is to be done about it by now; it is armed for what comes next, later than now."""
+        id, ends, left = reservation.id, schedule.ends(reservation), Left((), ())
+        if now < ends:
+            self._arm(id, ends)
+            return left
+        if self._groups is not None and self._groups.holds(id):
+            left = self._groups.end(id, now, "end")
+            if self._groups.holds(id):
+                self._arm(id, now + _AGAIN)
+                return left
+        forgets = ends + self._settings.keep_reservations
+        if now < forgets:
+            self._arm(id, forgets)
+        else:
+            self._forget(reservation)
         return left
 
     def deadline(self) -> float | None:
+        """When ``tick`` has something to do."""
+        while self._alarms and self._armed.get(self._alarms[0][1]) != self._alarms[0][0]:
+            heapq.heappop(self._alarms)
         return self._alarms[0][0] if self._alarms else None
+
+    def _arm(self, id: str, at: float) -> None:
+        """One instant for each; a reservation that is changed again and again leaves few behind."""
+        if self._armed.get(id) == at:
+            return
+        self._armed[id] = at
+        heapq.heappush(self._alarms, (at, id))
+        if len(self._alarms) > 2 * len(self._armed) + _SLACK:
+            self._alarms = [(instant, armed) for armed, instant in self._armed.items()]
+            heapq.heapify(self._alarms)
 
     def _forget(self, reservation: Reservation) -> None:
         """Lists, tickets and vouchers are kept for a while after the end, and no longer."""
@@ -233,7 +250,6 @@ class Reservations:
             starts=reservation.starts,
             ends=reservation.ends,
         )
-        heapq.heappush(self._alarms, (reservation.ends, reservation.id))
         self._carry(reservation, work)
         work.tell("reserved", reservation=reservation.id, address=str(reservation.address))
         return self.view(reservation, work.now)
@@ -314,7 +330,6 @@ class Reservations:
         self._facts.put(after)
         detail = {name: getattr(after, name) for name in ("starts", "ends", "capacity") if name in changed}
         self._audit.note(work.who.actor, "reservation-changed", after.id, work.now, changed=changed, **detail)
-        heapq.heappush(self._alarms, (after.ends, after.id))
         self._revoke_senders(after, work)
         self._carry(after, work)
         return self.view(after, work.now)
@@ -329,14 +344,14 @@ class Reservations:
 
     def _carry(self, reservation: Reservation, work: Work) -> None:
         """The group follows the reservation; after everything else, for it is not undone."""
-        if self._groups is None:
-            return
-        try:
-            work.left(self._groups.establish(self.policy(reservation), work.now))
-        except ValueError as error:
-            raise Problem("conflict", str(error)) from None
-        if reservation.ends <= work.now:
-            work.left(self._groups.end(reservation.id, work.now, "end"))
+        if self._groups is not None:
+            try:
+                work.left(self._groups.establish(self.policy(reservation), work.now))
+            except ValueError as error:
+                raise Problem("conflict", str(error)) from None
+            if reservation.ends <= work.now:
+                work.left(self._groups.end(reservation.id, work.now, "end"))
+        self._arm(reservation.id, max(reservation.ends, work.now + _AGAIN))
 
     def _cancel(self, request: q.CancelReservation, work: Work) -> r.ReservationView:
         before = self.owned(request.id, work.who)
@@ -359,9 +374,9 @@ class Reservations:
             reason=request.reason,
             refunds=refunds,
         )
-        heapq.heappush(self._alarms, (work.now + _AGAIN, after.id))
         if self._groups is not None:
             work.left(self._groups.end(after.id, work.now, "cancelled"))
+        self._arm(after.id, work.now + _AGAIN)
         work.tell("reservation-cancelled", reservation=after.id, refunds=refunds)
         return self.view(after, work.now)
 
