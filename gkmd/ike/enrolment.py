@@ -92,6 +92,7 @@ class Enrolment:
                 self.now()
                 return Outcome.REFUSED
             reason = read_reason(payloads)
+            self.member.refusal = reason or Reason(name_of_notify(kind))
             again = round(self.refused(kind, now, reason) - now, 1)
             turn.tell(
                 "registration-refused",
@@ -124,8 +125,7 @@ class Enrolment:
         self._not_before = now + self._settings.retry_first
 
     def refused(self, kind: int, now: float, reason: Reason | None = None) -> float:
-        """The key server has not taken us. Returns when we come back."""
-        self.member.refusal = reason or Reason(name_of_notify(kind))
+        """There was no registration. Returns when we come back."""
         come_back = when_to_come_back(reason, self._settings, self._rng, now)
         if come_back is not None:
             self._failures = 0

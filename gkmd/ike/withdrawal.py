@@ -66,11 +66,13 @@ class Withdrawal:
             claimed = half.login.identity if half.login is not None else None
             if half.sa is not None and {half.sa.peer, claimed} & disowned:
                 self._end_half(turn, half, half.sa, _DISOWNED, now)
-        left = [change for change in changes if isinstance(change, DropMember)]
+        left: dict[Identity, list[str]] = {}
+        for change in changes:
+            if isinstance(change, DropMember):
+                left.setdefault(canonical(change.identity), []).append(change.group)
         for identity in disowned:
             for sa in self._keeper.table.of_peer(identity):
-                groups = [change.group for change in left if canonical(change.identity) == identity]
-                self._end(turn, sa, _DISOWNED, groups, now)
+                self._end(turn, sa, _DISOWNED, left.get(identity, ()), now)
 
     def _end_half(self, turn: Turn, half: HalfOpen, sa: IkeSa, reason: str, now: float) -> None:
         # Its question is open; the answer will find nothing.
