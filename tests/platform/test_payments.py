@@ -224,6 +224,14 @@ def test_an_old_call_is_refused(late: float) -> None:
     assert desk.has == 1000
 
 
+def test_a_signature_has_one_time() -> None:
+    desk = Desk()
+    octets = body(desk.payment, "paid")
+    signature = sign(octets, SECRET, NOW) + ",t=1"
+    with pytest.raises(Problem, match="has no time"):
+        desk.books.call("provider-call", q.ProviderCall("pay", octets.decode(), signature))
+
+
 def test_the_document_is_right_to_the_octet() -> None:
     document = (Path(__file__).resolve().parents[2] / "docs" / "payments.md").read_text()
     assert f"Gkmd-Signature: {sign(b'{}', SECRET, 1790000042)}\n" in document

@@ -98,7 +98,9 @@ def signature_parts(signature: str) -> tuple[str, tuple[str, ...]]:
     times = [value for name, _, value in parts if name == "t"]
     digests = tuple(value for name, _, value in parts if name == "v1")
     if len(times) != 1 or _TIME.fullmatch(times[0]) is None:
-        raise Problem("forbidden", "the call's signature has no time: t=<Unix seconds>,v1=<hex> is needed")
+        raise Problem(
+            "forbidden", "the call's signature has no time, or several: t=<Unix seconds>,v1=<hex> is needed"
+        )
     if not 1 <= len(digests) <= _MOST_SIGNATURES or not all(_DIGEST.fullmatch(one) for one in digests):
         raise Problem("forbidden", "the call is not signed: t=<Unix seconds>,v1=<64 hex digits> is needed")
     return times[0], digests
