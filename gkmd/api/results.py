@@ -310,9 +310,9 @@ class Movement(View):
 
 
 class BalanceView(View):
-    """``available`` can be paid now and counts credit by invoice, too; ``owed`` is what is open on the invoice
-    and what a payment that was taken back has left below zero. ``earned``: by the account's transmissions,
-    and not paid out yet. ``movements``: the last ones, newest first.
+    """``available`` can be paid now and counts credit by invoice, too; ``owed`` is what is open on the
+    invoice, and what a payment that was taken back has left below zero. ``earned``: by the account's
+    transmissions, and not paid out yet. ``movements``: the last ones, newest first.
     """
 
     balances: tuple[Amount, ...]
