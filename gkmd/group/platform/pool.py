@@ -57,7 +57,7 @@ class Pool:
         self._networks = tuple(networks)
         self._configured: Final = configured
         self._rng: Final = rng
-        self._taken: Final = facts.index(Reservation, lambda reservation: reservation.address)
+        self._taken: Final = facts.index(Reservation, _address_of)
 
     def adopt(self, networks: Iterable[Network]) -> None:
         """Addresses are taken from these from now on; what is taken stays."""
@@ -115,10 +115,13 @@ class Pool:
         return not wrong_with(address) and not self.conflict(address, (), opens, ends)
 
 
+def _address_of(reservation: Reservation) -> IpAddress | None:
+    """None for one that was cancelled before it opened: it never had its address."""
+    return reservation.address if schedule.ends(reservation) > schedule.opens(reservation) else None
+
+
 def _overlap(other: Reservation, opens: float, ends: float) -> bool:
     its_opening, its_end = schedule.opens(other), schedule.ends(other)
-    if its_end <= its_opening:
-        return False  # cancelled before it opened
     return opens < its_end + GUARD and its_opening < ends + GUARD
 
 
