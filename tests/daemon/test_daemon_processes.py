@@ -167,7 +167,8 @@ def test_a_full_disk(tmp_path: Path) -> None:
         time.sleep(0.5)
         assert rx.ask("status")["registered"] == 0
         status = server.ask("status")
-        assert status["events"]["journal-failed"] == 1
+        # Told once for each time that it began; a write that is small enough may have got through.
+        assert status["events"]["journal-failed"] == 1 + status["events"].get("journal-recovered", 0)
         assert status["events"].get("internal-fault", 0) == 0
         assert server.end() == 0
 
