@@ -112,8 +112,11 @@ class Server:
             raise ConfigError(
                 f"the configuration's groups do not go with the reservations: {error}"
             ) from None
-        # Names and passwords are asked for by who can prove itself first (GcksSettings.passwords).
-        settings = replace(config.settings, passwords=doorkeeper is not None)
+        settings = config.settings
+        if config.platform is not None:
+            # Names and passwords are asked for by who can prove itself first (GcksSettings.passwords).
+            checks = config.platform.password_workers + config.platform.password_queue
+            settings = replace(settings, passwords=True, password_checks=checks)
         self._gcks = Gcks(config.credentials, config.ike, self._directory, system_rng, settings, journalled)
         machine: Machine = self._gcks
         if doorkeeper is not None:
