@@ -134,7 +134,7 @@ def test_what_is_reserved_is_shown_as_it_was_meant() -> None:
     assert rig.do("reservation-show", q.ById(view.id), anna) == view
     rig.restart()
     assert rig.do("reservation-show", q.ById(view.id), anna) == view
-    (line,) = rig.audit_lines("reserved")
+    (line,) = rig.audit_lines("reserve")
     assert (line.subject, line.detail["address"]) == (view.id, view.address)
 
 

@@ -164,7 +164,7 @@ def test_a_form_that_was_filled_in_on_an_older_version_is_refused() -> None:
     assert stage.change(version=2, capacity=6).version == 3
     # Nothing changed is no new version, and no audit line.
     assert stage.change(capacity=6).version == 3
-    assert len(stage.rig.audit_lines("reservation-changed")) == 2
+    assert len(stage.rig.audit_lines("reservation-change")) == 2
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_cancelled_while_it_runs_everybody_is_told_and_paid_back() -> None:
     assert stage.refusal(ask) is Refusal.CANCELLED
     with pytest.raises(Refused):
         join(rig, ask)
-    (line,) = rig.audit_lines("reservation-cancelled")
+    (line,) = rig.audit_lines("reservation-cancel")
     assert line.detail == {"reason": "rain", "refunds": 1}
     # Once more is no second refund.
     assert stage.cancel() == view
@@ -314,7 +314,7 @@ def test_a_directory_without_the_groups_gets_them_at_the_start() -> None:
 
 
 def test_long_after_the_end_nobody_is_on_a_list_any_more() -> None:
-    stage = Stage(admission=Rule(any=(Rule(names=True), Rule(vouchers=True), Rule(open=True))))
+    stage = Stage(admission=Rule(any=(Rule(names=True), Rule(vouchers=True), Rule(identities=("any",)))))
     rig = stage.rig
     kept = rig.settings.keep_reservations
     other = reserve(rig, stage.anna, NOW + 300 * 86_400).id

@@ -104,7 +104,7 @@ class Names:
         if listed is None:
             raise Problem("not-found", f"{request.name!r} is not on the list")
         self._facts.drop(listed)
-        self._audit.note(work.who.actor, "name-removed", reservation.id, work.now)
+        self._audit.note(work.who.actor, "name-remove", reservation.id, work.now)
         return r.Nothing()
 
     def _begin(self, request: q.ById, work: Work) -> r.Import:
@@ -171,7 +171,7 @@ class Names:
                 self._facts.put(one)
         self._drop(request.import_id)
         self._audit.note(
-            work.who.actor, "names-imported", staged.reservation, work.now, names=found, mode=request.mode
+            work.who.actor, "names-commit", staged.reservation, work.now, names=found, mode=request.mode
         )
         return r.Import(request.import_id, total)
 

@@ -242,7 +242,7 @@ class Reservations:
         self._once.keep(work.who.actor, "reserve", request.once, request, reservation.id, work.now)
         self._audit.note(
             work.who.actor,
-            "reserved",
+            "reserve",
             reservation.id,
             work.now,
             owner=owner.id,
@@ -329,7 +329,7 @@ class Reservations:
             return self.view(before, work.now)
         self._facts.put(after)
         detail = {name: getattr(after, name) for name in ("starts", "ends", "capacity") if name in changed}
-        self._audit.note(work.who.actor, "reservation-changed", after.id, work.now, changed=changed, **detail)
+        self._audit.note(work.who.actor, "reservation-change", after.id, work.now, changed=changed, **detail)
         self._revoke_senders(after, work)
         self._carry(after, work)
         return self.view(after, work.now)
@@ -368,7 +368,7 @@ class Reservations:
                 refunds += 1
         self._audit.note(
             work.who.actor,
-            "reservation-cancelled",
+            "reservation-cancel",
             after.id,
             work.now,
             reason=request.reason,
