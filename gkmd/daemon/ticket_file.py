@@ -26,6 +26,7 @@ _TICKET: Final = re.compile(r"t-[a-z2-7]{20}")
 _SECRET: Final = re.compile(r"[0-9a-fA-F]{64}")
 _TRANSMISSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ROLES: Final = {"receiver": False, "sender": True}
+_TITLE_CHARACTERS: Final = 200
 _MOST: Final = 64  # addresses of servers, sources of a transmission
 
 
@@ -77,7 +78,7 @@ def read_ticket(text: str, name: Path, local: LocalChoices) -> Ticket:
         raise ConfigError(f"{name}: not a ticket file: values within values without an end") from None
     ticket = section.get("ticket", _matching(_TICKET, '"t-" and 20 characters of a-z and 2-7'))
     secret = _required_secret(section)
-    title = section.get("title", values.text)
+    title = section.get("title", _title)
     starts = section.get("starts", _instant)
     ends = section.get("ends", _instant)
     server = section.table("server")
@@ -166,6 +167,11 @@ def _few(parse_one: Callable[[Any], values.T], least: int = 0) -> Callable[[Any]
         return found
 
     return parse
+
+
+def _title(value: Any) -> str:
+    """For people: it comes from elsewhere and goes to logs and terminals."""
+    return "".join(c if c.isprintable() else "?" for c in values.text(value)[:_TITLE_CHARACTERS])
 
 
 def _instant(value: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -24,28 +25,40 @@ class TicketFolder:
         self._read: dict[str, tuple[Signature, Ticket | None, str]] = {}
 
     def look(self) -> tuple[dict[str, Ticket], dict[str, str]]:
-        """Tickets by their id, and what is wrong with files, by name. A folder that is not there is empty."""
+        """Tickets by their id, and what is wrong with files, by name. A folder that is not there is empty.
+
+        What cannot be read now is what it was: a ticket goes when its file goes.
+        """
         complaints: dict[str, str] = {}
         signatures = self._signatures(complaints)
-        self._read = {name: one for name, one in self._read.items() if name in signatures}
-        for name, signature in signatures.items():
-            known = self._read.get(name)
-            if known is None or known[0] != signature:
-                self._read[name] = (signature, *self._load(name))
+        if signatures is not None:
+            self._read = {name: one for name, one in self._read.items() if name in signatures}
+            for name, signature in signatures.items():
+                known = self._read.get(name)
+                if known is None or known[0] != signature:
+                    ticket, complaint = self._load(name)
+                    before = None if known is None else known[1]
+                    self._read[name] = (signature, ticket or before, complaint)
         tickets: dict[str, Ticket] = {}
         for name in sorted(self._read):
             _, ticket, complaint = self._read[name]
-            if ticket is None:
+            if complaint:
                 complaints[name] = complaint
-            elif ticket.id in tickets:
+            if ticket is None:
+                continue
+            if ticket.id in tickets:
                 complaints[name] = f"{self._folder / name}: the ticket {ticket.id} is in another file, too"
             else:
                 tickets[ticket.id] = ticket
         return tickets, complaints
 
-    def _signatures(self, complaints: dict[str, str]) -> dict[str, Signature]:
+    def _signatures(self, complaints: dict[str, str]) -> dict[str, Signature] | None:
         found: dict[str, Signature] = {}
         try:
+            if os.stat(self._folder).st_mode & stat.S_IWOTH:
+                # Whoever can put tickets here closes addresses of this host.
+                complaints[""] = f"{self._folder}: others can write to it: `chmod o-w {self._folder}`"
+                return None
             with os.scandir(self._folder) as entries:
                 for entry in entries:
                     if entry.name.startswith(".") or not entry.name.endswith(_SUFFIX):
@@ -54,20 +67,19 @@ class TicketFolder:
                         complaints[""] = f"{self._folder}: more than {MOST_FILES} files, others are not read"
                         break
                     try:
-                        stat = entry.stat()
+                        now = entry.stat()
                     except FileNotFoundError:
                         continue
-                    found[entry.name] = (
-                        stat.st_dev,
-                        stat.st_ino,
-                        stat.st_size,
-                        stat.st_mtime_ns,
-                        stat.st_ctime_ns,
-                    )
+                    if not stat.S_ISREG(now.st_mode):
+                        complaints[entry.name] = f"{self._folder / entry.name} is no regular file"
+                        continue
+                    times = (now.st_mtime_ns, now.st_ctime_ns)
+                    found[entry.name] = (now.st_dev, now.st_ino, now.st_size, *times)
         except FileNotFoundError:
             return {}
         except OSError as error:
             complaints[""] = f"{self._folder}: {error.strerror}"
+            return None
         return found
 
     def _load(self, name: str) -> tuple[Ticket | None, str]:

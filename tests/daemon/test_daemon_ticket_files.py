@@ -139,5 +139,25 @@ def test_a_folder_is_followed(tmp_path: Path) -> None:
     assert set(folder.look()[0]) == {ticket_id(2)}  # of c.toml now
     (tmp_path / "tickets" / "c.toml").chmod(0o666)
     tickets, complaints = folder.look()
-    assert tickets == {}
+    assert set(tickets) == {ticket_id(2)}  # a ticket goes when its file goes
     assert "has mode 0666" in complaints["c.toml"]
+
+
+def test_a_folder_that_others_can_write_to_is_not_read(tmp_path: Path) -> None:
+    write(tmp_path, "a.toml", ticket_text(1))
+    os.mkfifo(tmp_path / "b.toml")
+    folder = TicketFolder(tmp_path, HERE)
+    tickets, complaints = folder.look()
+    assert set(tickets) == {ticket_id(1)}
+    assert list(complaints) == ["b.toml"]
+    tmp_path.chmod(0o777)
+    write(tmp_path, "c.toml", ticket_text(3))
+    tickets, complaints = folder.look()
+    assert set(tickets) == {ticket_id(1)}  # as it was
+    assert "others can write to it" in complaints[""]
+    assert TicketFolder(tmp_path, HERE).look()[0] == {}
+
+
+def test_a_title_is_one_line_of_text() -> None:
+    text = ticket_text().replace("Evening concert 1", r"a\u001b[2Jb\nc" + "x" * 300)
+    assert read_ticket(text, NAME, HERE).title == ("a?[2Jb?c" + "x" * 300)[:200]
