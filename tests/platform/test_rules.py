@@ -38,6 +38,9 @@ def nested(depth: int) -> Rule:
         (Rule(any=(OPEN,) * 50), "admission", "more than 50 parts"),
         (Rule(any=(nested(5),)), "admission", "deeper"),
         (Rule(classes=("c",) * 1001), "admission", "1001 patterns"),
+        (Rule(any=(OPEN, euro(5))), "admission", "everybody is admitted"),
+        (Rule(all=(NAMES, Rule(any=(NAMES, nested(3))))), "admission.all.1", "everybody is admitted"),
+        (Rule(any=(Rule(all=(OPEN, OPEN)), NAMES)), "admission", "everybody is admitted"),
         (
             Rule(all=(euro(5), Rule(price=Amount(5, "USD")))),
             "admission",
@@ -57,6 +60,8 @@ def test_what_is_wrong_is_told_where(rule: Rule, field: str, why: str) -> None:
         Rule(identities=("dn:0x30" + "ab" * 300, "any", "email:*@club.example")),
         nested(5),
         Rule(any=(OPEN,) * 49),
+        Rule(all=(OPEN, euro(5))),
+        Rule(any=(Rule(all=(OPEN, NAMES)), euro(5))),
         Rule(any=(euro(5), Rule(price=Amount(6, "USD")))),
     ],
 )

@@ -76,6 +76,12 @@ def _check_node(rule: Rule, field: str) -> Iterator[FieldProblem]:
             IdentityPattern.parse(text)
         except ValueError as error:
             yield FieldProblem(f"{field}.identities.{place}", str(error))
+    free = [_admits_everybody(part) for part in rule.any]
+    if any(free) and not all(free):
+        yield FieldProblem(
+            field,
+            "everybody is admitted, so that the other ways ask for nothing; take out `open` or the others",
+        )
     if rule.price is not None:
         try:
             places(rule.price.currency)
@@ -83,6 +89,12 @@ def _check_node(rule: Rule, field: str) -> Iterator[FieldProblem]:
                 raise ValueError(f"a price of {rule.price.amount}; `open` costs nothing")
         except ValueError as error:
             yield FieldProblem(f"{field}.price", str(error))
+
+
+def _admits_everybody(rule: Rule) -> bool:
+    if rule.any:
+        return any(map(_admits_everybody, rule.any))
+    return rule.open or (bool(rule.all) and all(map(_admits_everybody, rule.all)))
 
 
 def ways(rule: Rule) -> tuple[str, ...]:
