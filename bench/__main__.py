@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-NAMES: Final = ("codec", "crypto_cost", "machines", "store", "registrations")
+NAMES: Final = ("codec", "crypto_cost", "machines", "store", "registrations", "admissions")
 
 
 def show(result: dict[str, Any], indent: str = "  ") -> None:
