@@ -51,7 +51,7 @@ def read(start: str, time_zone: str) -> WallClock:
     except ValueError:
         moment = None
     if moment is None:
-        wrong.append(FieldProblem("start", f"{start!r} is no time; 2026-12-24T18:00 is one"))
+        wrong.append(FieldProblem("start", f"{start[:40]!r} is no time; 2026-12-24T18:00 is one"))
     if wrong or moment is None or where is None:
         return WallClock(None, tuple(wrong))
     try:
@@ -59,7 +59,7 @@ def read(start: str, time_zone: str) -> WallClock:
             return _local(moment, where)
         return WallClock(moment.timestamp())
     except (OverflowError, ValueError):
-        return WallClock(None, (FieldProblem("start", f"{start!r} is too far away"),))
+        return WallClock(None, (FieldProblem("start", f"{start[:40]!r} is too far away"),))
 
 
 def _local(moment: datetime, where: ZoneInfo) -> WallClock:
