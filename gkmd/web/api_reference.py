@@ -52,8 +52,9 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         lines.append(f"- body: {_shape(schema['schema'])}\n")
     for status, answer in operation["responses"].items():
         if status.startswith("2"):
-            shape = next(iter(answer["content"].values()))["schema"]
-            lines.append(f"- gives {status}: {_shape(shape)}\n")
+            kind, content = next(iter(answer["content"].items()))
+            shape = _shape(content["schema"]) if "schema" in content else f"`{kind}`"
+            lines.append(f"- gives {status}: {shape}\n")
     return "".join(lines) + "\n"
 
 

@@ -86,7 +86,7 @@ def application(
     async def refused(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         problem = {
-            404: Problem("not-found", "There is no such page."),
+            404: Problem("not-found", "There is nothing at this path."),
             405: Problem("bad-request", f"{request.method} is not possible here."),
         }.get(status, Problem("bad-request", "The request cannot be understood."))
         if status >= 500:

@@ -71,7 +71,7 @@ class DaemonClient:
                     reply = self._decode(await self._exchange(line + b"\n", operation))
         except TimeoutError:
             raise Problem("unavailable", "The key server does not answer in time; try again.") from None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise Problem("unavailable", "The key server's answer is no JSON.") from None
         if reply.get("ok") is True:
             return reply.get("result")

@@ -212,7 +212,7 @@ def _stream(schemas: dict[str, Any]) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "A stream",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                "content": {"text/event-stream": {}},
             }
         }
         | {str(one): {"$ref": f"#/components/responses/{one}"} for one in refusals},

@@ -16,12 +16,14 @@ from gkmd.api.results import (
     Audit,
     AuditVerified,
     BalanceView,
+    Batches,
     Entries,
     Forgotten,
     Health,
     Ledger,
     Members,
     NewVouchers,
+    Nothing,
 )
 from gkmd.core.money import Money
 from gkmd.web.forms import Faults, Form, words
@@ -57,6 +59,7 @@ class OperatorPages:
             at("/vouchers", self.vouchers),
             at("/vouchers", self.create_vouchers, "POST"),
             at("/vouchers/file", self.file, "POST"),
+            at("/vouchers/{batch}/revoke", self.revoke_vouchers, "POST"),
             at("/health", self.health),
         ]
 
@@ -155,6 +158,7 @@ class OperatorPages:
             await visit.ask(
                 operation,
                 BalanceView,
+                Batches,
                 login=login,
                 amount=amount,
                 reference=form.text("reference"),
@@ -211,7 +215,16 @@ class OperatorPages:
         return visit.page("entries.html", found=found, account_shown=account)
 
     async def vouchers(self, visit: Visit) -> Response:
-        return visit.page("value_vouchers.html", form=Form.of(currency=self._currency))
+        return await self._vouchers(visit, Form.of(currency=self._currency))
+
+    async def _vouchers(self, visit: Visit, form: Form) -> Response:
+        found = await visit.ask("value-voucher-list", Batches)
+        status = 200 if form.problem is None else form.problem.status
+        return visit.page("value_vouchers.html", status, batches=found.batches, form=form)
+
+    async def revoke_vouchers(self, visit: Visit) -> Response:
+        await visit.ask("value-voucher-revoke", Nothing, id=visit.path("batch"))
+        return visit.go("/operator/vouchers", "vouchers-revoked")
 
     async def create_vouchers(self, visit: Visit) -> Response:
         form = visit.form
@@ -227,7 +240,7 @@ class OperatorPages:
         try:
             return await visit.once(make)
         except Problem as problem:
-            return visit.page("value_vouchers.html", problem.status, form=form.again(problem))
+            return await self._vouchers(visit, form.again(problem))
 
     async def file(self, visit: Visit) -> Response:
         return codes_file(visit)

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from gkmd.api.problem import Problem
 from gkmd.api.results import BalanceView, Nothing, Tickets, TicketView, Transmission, Transmissions
-from gkmd.web.forms import Form
+from gkmd.web.forms import Faults, Form
 from gkmd.web.pages_account import qr_code
 from gkmd.web.visit import Portal, Visit, endpoint
 
@@ -67,6 +67,10 @@ class ReceiverPages:
             request: dict[str, Any] = {"id": visit.path("id")}
             if form.ticked("pay"):
                 request["most"] = _seen_price(form)
+            elif form.ticked("needs", "price"):
+                faults = Faults()
+                faults.add("pay", "must be ticked: there is no other way in")
+                faults.end()
             for name in ("voucher", "listed"):
                 if form.text(name):
                     request[name] = form.text(name)

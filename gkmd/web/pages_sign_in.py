@@ -165,7 +165,7 @@ def script(portal: Portal, answer: Any, role: str = "") -> Any:
             check_word(visit, visit.request.headers.get("x-csrf-token", ""))
             try:
                 data = msgspec.json.decode(await read_body(visit.request, 65_536) or b"{}", type=dict)
-            except (msgspec.DecodeError, RecursionError):
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 raise Problem("bad-request", "The body is no JSON object.") from None
             found = await answer(visit, data)
         except TooLarge as error:

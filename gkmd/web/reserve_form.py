@@ -211,7 +211,7 @@ def rule_of(form: Form, faults: Faults) -> dict[str, Any]:
 def _written(text: str, faults: Faults) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(text.encode(), type=Rule)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         faults.add("rule", str(error))
         return {}
     plain: dict[str, Any] = msgspec.to_builtins(found)

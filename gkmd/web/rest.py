@@ -48,7 +48,6 @@ class RestApi:
         # Fixed paths first: /reservations/check is no reservation of the name "check".
         for path in sorted(found, key=lambda one: [part.startswith("{") for part in one.split("/")]):
             routes.append(Route(PREFIX + path, self._endpoint(found[path]), methods=list(found[path])))
-        routes.append(Route(PREFIX + "/{rest:path}", _unknown, methods=_METHODS))
         return routes
 
     def _endpoint(self, methods: dict[str, Operation]) -> Endpoint:
@@ -96,13 +95,6 @@ class RestApi:
 @functools.cache
 def _document() -> bytes:
     return json.dumps(document(), indent=1, ensure_ascii=False).encode()
-
-
-_METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-
-
-async def _unknown(request: Request) -> Response:
-    return problem_response(Problem("not-found", f"The API has no path {request.url.path[:200]}."))
 
 
 class _MediaType(Exception):
@@ -164,7 +156,7 @@ def _json(request: Request, body: bytes) -> dict[str, Any]:
         raise _MediaType(f"The body must be application/json, not {kind[:100] or 'of no type'}.")
     try:
         data = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Problem("bad-request", f"The body is no JSON: {error}.") from None
     if not isinstance(data, dict):
         raise Problem("bad-request", "The body must be a JSON object.")
