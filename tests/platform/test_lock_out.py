@@ -66,6 +66,16 @@ def test_failures_are_forgiven_after_a_while() -> None:
     assert guard.refusal("eve", "192.0.2.1", FORGIVEN) is None
 
 
+def test_a_clock_that_goes_back_locks_nobody_out_for_long() -> None:
+    guard = LockOut()
+    for _ in range(20):
+        guard.failed("eve", "192.0.2.1", 1e6)
+    come_back = guard.refusal("eve", "192.0.2.1", 1000.0)
+    assert come_back is not None
+    assert come_back <= 1000.0 + LONGEST_WAIT
+    assert guard.refusal("eve", "192.0.2.1", come_back) is None
+
+
 def test_a_known_place_is_no_longer_known_when_the_name_is_another_s() -> None:
     guard = LockOut()
     guard.succeeded("eve", "192.0.2.1")

@@ -95,6 +95,7 @@ class LockOut:
         failures = self._failures.get(key)
         if failures is None or failures.count < free or failures.last + FORGIVEN <= now:
             return now
+        failures.last = min(failures.last, now)  # a clock that went back must not lock out until it is back
         # The exponent is bounded: a count may be large, a wait is not.
         return failures.last + min(LONGEST_WAIT, 2.0 ** min(failures.count - free, 16))
 

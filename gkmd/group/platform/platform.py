@@ -202,7 +202,7 @@ class Platform:
             left = self.reservations.tick(now)
             self.door.tick(now)
             self.statistics.flush(now)
-            if now >= self._next_sweep:
+            if now >= self._next_sweep or now + SWEEP < self._next_sweep:  # or the clock went back
                 self._next_sweep = now + SWEEP
                 self.sessions.sweep(now)
                 self.tokens.sweep(now)
