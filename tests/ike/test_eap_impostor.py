@@ -218,6 +218,25 @@ def test_somebody_between_who_answers_first() -> None:
     assert len(world.password_asks) == 1
 
 
+def test_once_the_server_has_proved_itself_others_are_forgotten() -> None:
+    evil = login_world(credentials=by_certificate("ed25519", EVIL), seed="evil")
+    world = login_world()
+    ladder = Ladder(world)
+    evil.put = ladder.held.append  # type: ignore[method-assign]
+    evil._by_address = world._by_address
+    evil.to_server(ladder.held[0].data, ladder.held[0].path)
+    forged = ladder.held.pop()
+    world.to_member(ladder.host, forged.data, ladder.host.path)
+    ladder.held.pop()
+    ladder.step(4)
+    attempt = ladder.host.endpoint._connector._attempt
+    assert attempt is not None
+    (only,) = attempt._candidates
+    assert only.sa.spi_r == ladder.half.spi_r
+    # What is sent again is the password, to the one.
+    assert len(attempt.retransmit(world.now + 1)) == 1
+
+
 def test_once_the_server_has_proved_itself_no_other_answer_counts() -> None:
     world = login_world()
     ladder = Ladder(world)

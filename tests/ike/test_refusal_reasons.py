@@ -24,8 +24,9 @@ from endpoint_rig import (
 from hypothesis import given
 from hypothesis import strategies as st
 from porter import WELCOME, Porter
+from test_ike_faults import fail_once
 
-from gkmd.core.effect import Ask
+from gkmd.core.effect import Ask, Proof
 from gkmd.core.evidence import Evidence
 from gkmd.core.identity import Identity
 from gkmd.core.money import MOST, Money
@@ -301,15 +302,35 @@ def test_a_time_that_has_passed_is_none() -> None:
 
 def test_a_refusal_of_the_group_itself_after_a_good_verdict() -> None:
     keeper = porter()
+    world = login_world(policies=[policy(capacity=1)], doorkeeper=keeper)
+    world.decides = False
+    names = (ANN, Identity.parse("keyid:bob"))
+    for number, name in enumerate(names):
+        world.add(number, credentials=login(name), identity=name)
+    world.run(0.2)
+    # Both were let in, and there is room for one.
+    verdicts = [world.directory.decide(question, world.now) for question in world.asks]
+    assert [verdict.refusal for verdict in verdicts] == [None, None]
+    for question, verdict in zip(world.asks, verdicts, strict=True):
+        world.do(world.server.answer(question, verdict, world.now))
+    world.run(0.2)
+    (out,) = [h for h in world.hosts.values() if not h.endpoint.groups["news"].registered]
+    assert out.endpoint.groups["news"].status(world.now)["refused"] == {"reason": "full"}
+    assert keeper.told[-1] == ("refused", out.identity, Refusal.FULL)
+
+
+def test_what_was_charged_is_given_back_when_the_keys_cannot_be_delivered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fail_once(monkeypatch, "render_registration")
+    keeper = porter()
     world = world_of(keeper)
-    world.run(1)
+    world.run(0.2)
+    assert keeper.told == [("admitted", TICKET, Proof.TICKET), ("undone", TICKET), ("gone", TICKET)]
+    assert not world.directory.members("news")
+    # The member tries again soon, and then it works.
+    world.run(5)
     assert world.registered()
-    world2 = login_world(policies=[policy(capacity=1)], doorkeeper=porter())
-    for number, name in enumerate((ANN, Identity.parse("keyid:bob"))):
-        world2.add(number, credentials=login(name), identity=name)
-    world2.run(1)
-    (out,) = [h for h in world2.hosts.values() if not h.endpoint.groups["news"].registered]
-    assert out.endpoint.groups["news"].status(world2.now)["refused"] == {"reason": "full"}
 
 
 # --- evidence on its way ------------------------------------------------------------------------------
@@ -374,6 +395,16 @@ def test_after_a_login_evidence_comes_with_auth() -> None:
     assert world.registered()
     assert [question.evidence for question in world.asks] == [SHOWN]
     assert arrows(world)[-1] == "GSA_AUTH 3 <-"
+
+
+def test_evidence_that_does_not_help_after_a_login_is_a_refusal() -> None:
+    keeper = porter(verdict=lambda ask: Verdict(Refusal.VOUCHER_INVALID))
+    world = login_world(doorkeeper=keeper)
+    host = world.add(0, [join(evidence=SHOWN)], credentials=login(), identity=ANN)
+    world.run(100)
+    assert [question.evidence for question in world.asks] == [SHOWN]
+    (told,) = [t for t in host.tells if t.event == "registration-refused"]
+    assert told.fields["why"] == "voucher-invalid"
 
 
 # --- strangers ----------------------------------------------------------------------------------------
