@@ -158,7 +158,8 @@ class Tickets:
             self._lock_out.succeeded(tried, origin)
             return self._issued(request, work, name, now)
 
-        return Verify(verifier or NOBODY, SecretBytes(request.password.encode()), resume)
+        password = SecretBytes(request.password.encode())
+        return Verify(verifier or NOBODY, password, resume, lambda: self._lock_out.forgiven(tried, origin))
 
     def _wanted(self, request: q.IssueTicket, work: Work) -> tuple[Reservation, Account]:
         """The transmission and who the ticket is for, as they are now."""
