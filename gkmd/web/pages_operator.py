@@ -158,7 +158,6 @@ class OperatorPages:
             await visit.ask(
                 operation,
                 BalanceView,
-                Batches,
                 login=login,
                 amount=amount,
                 reference=form.text("reference"),
