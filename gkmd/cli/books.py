@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 import time
 from typing import Any, Final
@@ -10,9 +11,8 @@ from typing import Any, Final
 import click
 import msgspec
 
-from gkmd.api.nouns import Amount
 from gkmd.api.results import Statement
-from gkmd.cli.desk import Desk, desk_command, minor, rows
+from gkmd.cli.desk import Desk, amount, desk_command, minor, rows
 from gkmd.core.errors import LocalError
 from gkmd.core.money import Money
 
@@ -94,19 +94,33 @@ def entries(desk: Desk, account: str) -> None:
     desk.show(found, text)
 
 
-@desk_command(ledger)
+@ledger.group()
+def vouchers() -> None:
+    """Vouchers that are worth money on a balance."""
+
+
+@desk_command(vouchers, "new")
 @click.argument("value", metavar="AMOUNT")
-@click.option("--count", type=int, default=10, show_default=True, metavar="NUMBER")
-def vouchers(desk: Desk, value: str, count: int) -> None:
-    """Make vouchers that are worth AMOUNT each on a balance. The codes are shown this once."""
-    try:
-        money = Money.parse(value)
-    except ValueError as error:
-        raise LocalError(str(error)) from None
-    worth = msgspec.to_builtins(Amount(money.amount, money.currency))
-    desk.show(
-        desk.call("value-voucher-create", amount=worth, count=count), lambda view: "\n".join(view["codes"])
-    )
+@click.option("--count", type=int, default=10, show_default=True, metavar="NUMBER", help="How many codes.")
+def vouchers_new(desk: Desk, value: str, count: int) -> None:
+    """Make a batch of codes that are worth AMOUNT each. They are shown this once."""
+    result = desk.call("value-voucher-create", amount=amount(value), count=count, once=secrets.token_hex(8))
+    desk.show(result, lambda view: "\n".join(view["codes"]))
+
+
+@desk_command(vouchers, "list")
+def vouchers_list(desk: Desk) -> None:
+    """The batches, and how many codes of each are used."""
+    columns = ("batch", "value", "count", "used", "created", "revoked")
+    found = desk.call("value-voucher-list")["batches"]
+    desk.show(found, lambda them: rows(them, columns, "no vouchers", ("created", "revoked")))
+
+
+@desk_command(vouchers, "revoke")
+@click.argument("batch")
+def vouchers_revoke(desk: Desk, batch: str) -> None:
+    """Revoke the codes of BATCH that nobody has redeemed."""
+    desk.show(desk.call("value-voucher-revoke", id=batch), lambda _: f"{batch} is revoked")
 
 
 @click.group()
@@ -117,7 +131,7 @@ def audit() -> None:
 @desk_command(audit, "log")
 @click.option("--subject", default="", metavar="ID", help="Only about this.")
 @click.option("--actor", default="", metavar="ID", help="Only by this one.")
-@click.option("-n", "--lines", type=int, default=50, show_default=True, metavar="NUMBER")
+@click.option("-n", "--lines", type=int, default=50, show_default=True, metavar="NUMBER", help="How many.")
 def log(desk: Desk, subject: str, actor: str, lines: int) -> None:
     """The last lines of the log."""
     found: list[dict[str, Any]] = []

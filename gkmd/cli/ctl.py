@@ -182,6 +182,15 @@ def leave(target: Target, group: str) -> None:
 
 
 @ctl.command()
+@_shared
+@click.pass_obj
+def metrics(target: Target) -> None:
+    """Metrics in Prometheus' text format (server); for a file that its node exporter reads."""
+    with failing_clearly():
+        target.show(target.ask("metrics"), lambda text: str(text).rstrip())
+
+
+@ctl.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
 @click.option(
     "--level",

@@ -45,8 +45,10 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
     help="Where members reach the key server; can be repeated.",
 )
 @click.option("--name", required=True, help="The portal's name or address, as browsers will have it.")
-@click.option("--listen", default="0.0.0.0:8443", show_default=True, metavar="ADDRESS:PORT")
-@click.option("--currency", default="EUR", show_default=True)
+@click.option(
+    "--listen", default="0.0.0.0:8443", show_default=True, metavar="ADDRESS:PORT", help="Where to serve."
+)
+@click.option("--currency", default="EUR", show_default=True, help="Of prices, unless they say another.")
 @click.option("--self-contained", is_flag=True, help="The socket in SERVERDIR: to try it out.")
 def portal(
     folder: Path,

@@ -27,6 +27,7 @@ _FACTS: Final = (
     "port",
 )
 _MORE: Final = ("capacity", "visibility", "names", "owner", "version")
+_STATE: Final = click.Choice(["all", "coming", "open", "over", "cancelled"])
 _TIMES: Final = ("starts", "ends", "opens")
 
 
@@ -107,7 +108,7 @@ def _show(view: dict[str, Any]) -> str:
 @click.option("--start", required=True, metavar="TIME", help="Such as 2026-12-24T18:00.")
 @click.option("--duration", required=True, metavar="TIME", help="Such as 90m.")
 @click.option("--time-zone", default="UTC", show_default=True, metavar="ZONE", help="Such as Europe/Berlin.")
-@click.option("--description", default="", metavar="TEXT")
+@click.option("--description", default="", metavar="TEXT", help="For receivers to read.")
 @click.option("--lead", default="60s", show_default=True, metavar="TIME", help="Keys are given out so early.")
 @click.option("--address", default="", metavar="ADDRESS", help="A multicast address; else one of the pool.")
 @click.option("--ipv6", is_flag=True, help="An address of IPv6 from the pool.")
@@ -118,7 +119,11 @@ def _show(view: dict[str, Any]) -> str:
 @click.option("--host", "hosts", multiple=True, metavar="LABEL[,IDENTITY][,ADDRESS]", help="That may send.")
 @click.option("--capacity", type=int, default=0, metavar="NUMBER", help="Most members at once; 0: no limit.")
 @click.option(
-    "--visibility", type=click.Choice(["public", "unlisted", "private"]), default="public", show_default=True
+    "--visibility",
+    type=click.Choice(["public", "unlisted", "private"]),
+    default="public",
+    show_default=True,
+    help="In the catalogue, for who has the link, or for who may be admitted.",
 )
 @click.option("--owner", default="", metavar="LOGIN", help="Reserve for this sender (operators).")
 @click.option("--check", is_flag=True, help="Only say what would be wrong.")
@@ -150,7 +155,7 @@ def new(
 
 
 @desk_command(reserve, "list")
-@click.option("--state", type=click.Choice(["all", "coming", "open", "over", "cancelled"]), default="all")
+@click.option("--state", type=_STATE, default="all", help="Only these.")
 @click.option("--owner", default="", metavar="LOGIN", help="Of this sender (operators).")
 def list_(desk: Desk, **given: Any) -> None:
     """My reservations; an operator's: everybody's."""
@@ -167,13 +172,13 @@ def show(desk: Desk, id: str) -> None:
 
 @desk_command(reserve)
 @click.argument("id")
-@click.option("--title", metavar="TEXT")
-@click.option("--description", metavar="TEXT")
+@click.option("--title", metavar="TEXT", help="Another title.")
+@click.option("--description", metavar="TEXT", help="Another description.")
 @click.option("--start", metavar="TIME", help="Another start.")
 @click.option("--duration", metavar="TIME", help="Longer or shorter.")
-@click.option("--lead", metavar="TIME")
-@click.option("--capacity", type=int, metavar="NUMBER")
-@click.option("--visibility", type=click.Choice(["public", "unlisted", "private"]))
+@click.option("--lead", metavar="TIME", help="Keys are given out so early.")
+@click.option("--capacity", type=int, metavar="NUMBER", help="Most members at once; 0: no limit.")
+@click.option("--visibility", type=click.Choice(["public", "unlisted", "private"]), help="Who sees it.")
 @click.option(
     "--host", "hosts", multiple=True, metavar="LABEL[,IDENTITY][,ADDRESS]", help="Instead of all hosts."
 )
@@ -197,7 +202,7 @@ def change(
 
 @desk_command(reserve)
 @click.argument("id")
-@click.option("--reason", default="", metavar="TEXT")
+@click.option("--reason", default="", metavar="TEXT", help="For the audit log.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def cancel(desk: Desk, id: str, reason: str, yes: bool) -> None:
     """Cancel a reservation; whoever paid gets it back."""
@@ -308,7 +313,7 @@ def vouchers() -> None:
 
 @desk_command(vouchers, "new")
 @click.argument("id")
-@click.option("--count", type=int, default=10, show_default=True, metavar="NUMBER")
+@click.option("--count", type=int, default=10, show_default=True, metavar="NUMBER", help="How many codes.")
 def vouchers_new(desk: Desk, id: str, count: int) -> None:
     """Make a batch of codes. They are shown this once."""
     result = desk.call("voucher-create", id=id, count=count, once=secrets.token_hex(8))

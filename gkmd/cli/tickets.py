@@ -20,8 +20,14 @@ def ticket() -> None:
 
 
 @desk_command(ticket)
-@click.option("--state", type=click.Choice(["now", "coming", "both"]), default="both", show_default=True)
-@click.option("--search", default="", metavar="TEXT")
+@click.option(
+    "--state",
+    type=click.Choice(["now", "coming", "both"]),
+    default="both",
+    show_default=True,
+    help="What is on, what comes, or both.",
+)
+@click.option("--search", default="", metavar="TEXT", help="Only what has this in its title.")
 def catalogue(desk: Desk, **given: Any) -> None:
     """Transmissions that are on or coming."""
     columns = ("id", "title", "by", "state", "ways", "price", "ticket", "starts", "ends")
@@ -31,7 +37,7 @@ def catalogue(desk: Desk, **given: Any) -> None:
 
 @desk_command(ticket)
 @click.argument("transmission")
-@click.option("--voucher", default="", metavar="CODE")
+@click.option("--voucher", default="", metavar="CODE", help="A voucher of this transmission.")
 @click.option("--pay", "most", metavar="AMOUNT", help='The most that may be charged, such as "2.50 EUR".')
 @click.option("--listed", default="", metavar="NAME", help="A name on the sender's list.")
 @click.option("--password-file", type=_FILE, metavar="FILE", help="Its password; else it is asked for.")

@@ -39,7 +39,7 @@ def _shared(command: Any) -> Any:
         ),
         click.option("--class", "classes", multiple=True, metavar="CLASS", help="Pre-approved for a class."),
         click.option("--role", "roles", multiple=True, type=_ROLE, help="Several are possible."),
-        click.option("--name", metavar="TEXT"),
+        click.option("--name", metavar="TEXT", help="As people know the user."),
         click.option("--generate-password", is_flag=True, help="Make a password and print it."),
         click.option("--password", is_flag=True, help="Ask for a password."),
     ):
@@ -86,7 +86,7 @@ def change(desk: Desk, login: str, **given: Any) -> None:
 
 
 @desk_command(user, "list")
-@click.option("--search", default="", metavar="TEXT")
+@click.option("--search", default="", metavar="TEXT", help="Only who has this in login or name.")
 def list_(desk: Desk, search: str) -> None:
     """The users."""
     columns = ("login", "name", "roles", "classes", "confirmed", "disabled")
@@ -127,7 +127,7 @@ def _movement(operation: str, name: str, text: str) -> None:
     @click.option(
         "--reference", required=True, metavar="TEXT", help="The same reference again changes nothing."
     )
-    @click.option("--memo", default="", metavar="TEXT")
+    @click.option("--memo", default="", metavar="TEXT", help="A note for the ledger.")
     def move(desk: Desk, login: str, value: str, reference: str, memo: str) -> None:
         given = amount(value)
         if given is None or given["amount"] == 0:
@@ -139,5 +139,6 @@ def _movement(operation: str, name: str, text: str) -> None:
 
 
 _movement("user-credit", "credit", "Put money that was received on LOGIN's balance.")
+_movement("user-pay-back", "pay-back", "Money of LOGIN's balance was paid back, or a credit was a mistake.")
 _movement("user-settle", "settle", "LOGIN has paid an invoice.")
 _movement("user-pay-out", "pay-out", "LOGIN's earnings as a sender were paid out.")
