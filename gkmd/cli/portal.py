@@ -28,16 +28,16 @@ PORTAL_FILE: Final = "/etc/gkmd/portal.toml"
 def portal(file: Path, check: bool) -> None:
     """Run the portal until SIGTERM."""
     with failing_clearly():
-        from gkmd.web import config as portal_config
+        from gkmd.web.config import load
 
         if not file.exists():
             raise ConfigError(
                 f"no configuration {file}: write one (docs/configuration.md), or name it with -c"
             )
-        config = portal_config.load(file)
+        config = load(file)
         if check:
             click.echo(f"{file}: good")
             return
-        from gkmd.web import process
+        from gkmd.web.process import run
 
-        process.run(config)
+        run(config)
