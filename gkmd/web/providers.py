@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+import ssl
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -58,7 +59,7 @@ class _Reply(msgspec.Struct):
 class WebhookProvider:
     """POSTs the order, signed as the provider signs its calls: docs/payments.md."""
 
-    def __init__(self, endpoint: ProviderEndpoint, client: httpx.AsyncClient) -> None:
+    def __init__(self, endpoint: ProviderEndpoint, client: Callable[[], httpx.AsyncClient]) -> None:
         self._endpoint = endpoint
         self._client = client
 
@@ -78,7 +79,7 @@ class WebhookProvider:
             _SIGNATURE: signature(body, self._endpoint.secret.reveal(), now),
             "Idempotency-Key": order.payment,
         }
-        octets = await _post(self._client, self._endpoint, body, headers)
+        octets = await _post(self._client(), self._endpoint, body, headers)
         try:
             reply = msgspec.json.decode(octets, type=_Reply)
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
@@ -133,14 +134,16 @@ class StripeProvider:
 
 
 class Providers:
-    """By name. One HTTP client for all; certificates are verified, redirects are not followed."""
+    """By name. One HTTP client for all, made when it is needed first: certificates are verified by what the
+    system trusts, redirects are not followed.
+    """
 
     def __init__(self, endpoints: Iterable[ProviderEndpoint]) -> None:
-        self._http = httpx.AsyncClient(timeout=SECONDS, follow_redirects=False, trust_env=False)
+        self._http: httpx.AsyncClient | None = None
         self._known: dict[str, PaymentProvider] = {}
         for one in endpoints:
             self._known[one.name] = (
-                StripeProvider(one) if one.kind == "stripe" else WebhookProvider(one, self._http)
+                StripeProvider(one) if one.kind == "stripe" else WebhookProvider(one, self._client)
             )
 
     @property
@@ -154,7 +157,16 @@ class Providers:
         return found
 
     async def close(self) -> None:
-        await self._http.aclose()
+        if self._http is not None:
+            await self._http.aclose()
+
+    def _client(self) -> httpx.AsyncClient:
+        if self._http is None:
+            trusted = ssl.create_default_context()
+            self._http = httpx.AsyncClient(
+                timeout=SECONDS, follow_redirects=False, trust_env=False, verify=trusted
+            )
+        return self._http
 
 
 def signature(body: bytes, secret: bytes, now: float) -> str:

@@ -113,7 +113,7 @@ class Browser:
             await site.app(scope, receive, send)
 
         transport = httpx.ASGITransport(app=app, client=(address, 40000), raise_app_exceptions=True)
-        self.http = httpx.AsyncClient(transport=transport, base_url=ORIGIN)
+        self.http = httpx.AsyncClient(transport=transport, base_url=ORIGIN, verify=False)
 
     def send(self, method: str, path: str, **more: Any) -> httpx.Response:
         return self.site.runner.run(self.http.request(method, path, **more))
