@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pwd
+import signal
 import socket
 import ssl
 import time
@@ -55,6 +56,9 @@ def run(config: PortalConfig) -> None:
             "origin": config.origin,
         },
     )
+    # uvicorn raises the signal that ended it once more when all is done; to end is what was asked for.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     try:
         server.run(sockets=[listening])
     finally:
