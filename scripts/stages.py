@@ -22,6 +22,7 @@ REPORTS = REPO / "build" / "test"
 sys.path.insert(0, str(REPO / "netns-lab"))
 
 from lab import place  # noqa: E402
+from lab.browser import CHROMIUM  # noqa: E402
 from lab.verdicts import table  # noqa: E402
 
 PYTHON = sys.executable
@@ -58,13 +59,17 @@ def tool(*words: str) -> Callable[[Stage], int]:
 
 
 def pytest(marks: str, *, needs: str = "") -> Callable[[Stage], int]:
-    """A stage of the tests with these marks; ``needs`` is "root" or "esp": without it a guest is taken."""
+    """A stage of the tests with these marks; ``needs`` is "root" or "esp": without it a guest is taken; or
+    "chromium", without which they do not run."""
 
     def run(stage: Stage) -> int:
         report = REPORTS / f"{stage.name.replace(' ', '-')}.xml"
         report.unlink(missing_ok=True)
         words = [PYTHON, "-m", "pytest", "-q", "-m", marks, f"--junitxml={report}"]
-        why = {"": "", "root": place.why_not_root(), "esp": place.why_not_native()}[needs]
+        if needs == "chromium" and not Path(CHROMIUM).exists():
+            stage.missed.append(f"{stage.name}: no {CHROMIUM}: run scripts/system lab")
+            return 1
+        why = {"root": place.why_not_root(), "esp": place.why_not_native()}.get(needs, "")
         if why:
             if guest := place.why_not_guest():
                 stage.missed.append(f"{stage.name}: not here ({why}), not in a guest ({guest})")
@@ -144,6 +149,7 @@ TEST = [
     *CHECK,
     Stage("root tests", pytest("root", needs="root")),
     Stage("guest tests", pytest("guest", needs="esp")),
+    Stage("browser tests", pytest("browser", needs="chromium")),
     Stage("lab tests", pytest("lab")),
     Stage("scenarios", scenarios),
 ]
