@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -142,6 +143,16 @@ def test_a_disabled_account_has_neither_sessions_nor_tokens() -> None:
     rig.do("user-change", q.ChangeUser("rx", disabled=False))
     for caller in (session, token):
         assert rig.refused("me", caller=caller).code in DENIED
+
+
+def test_a_session_of_a_disabled_account_opens_nothing_though_it_is_there() -> None:
+    rig = Rig()
+    caller = rig.caller("rx")
+    account = rig.platform.accounts.by_login("rx")
+    assert account is not None
+    rig.platform.facts.put(replace(account, disabled=True))
+    rig.write(rig.platform.facts.commit())
+    assert rig.refused("me", caller=caller).code == "sign-in-required"
 
 
 def test_tokens_expire_are_revoked_and_are_one_s_own() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from platform_rig import NOW, PASSWORD, STRANGER, Rig
 
@@ -43,6 +43,7 @@ def chain_of(lines: list[AuditLine], last: AuditLine | None = None) -> Chain:
     return chain
 
 
+@settings(deadline=None)
 @given(st.lists(DETAIL, max_size=8))
 def test_what_was_written_verifies(details: list[dict[str, Any]]) -> None:
     lines = lines_of(details)
@@ -66,6 +67,7 @@ ALTERATIONS = {
 }
 
 
+@settings(deadline=None)
 @given(
     st.lists(DETAIL, min_size=1, max_size=6),
     st.data(),

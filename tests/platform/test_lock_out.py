@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gkmd.group.platform import allowance, lock_out
@@ -18,6 +18,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_no_wait_is_longer_than_the_longest_and_each_ends(steps: list[tuple[str, str, str, float]]) -> None:
     guard, now = LockOut(), 1000.0
@@ -33,6 +34,7 @@ def test_no_wait_is_longer_than_the_longest_and_each_ends(steps: list[tuple[str,
             assert guard.refusal(name, origin, come_back) is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30))
 def test_each_failure_doubles_the_wait(failures: int) -> None:
     guard = LockOut()
@@ -105,6 +107,7 @@ def test_what_counts_as_one_address(origin: str, one: str) -> None:
     assert network(origin) == one
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 3), max_size=80))
 def test_an_allowance_is_never_exceeded(gaps: list[float]) -> None:
     bucket, now, taken = Allowance(1.0, 5.0), 100.0, []

@@ -199,6 +199,7 @@ def test_challenges_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(made) == 10
     assert made.take(names[0], "", PORTAL, 1020.0) is None
     assert made.take(names[19], "", PORTAL, 1020.0) is not None
+    assert made.take(names[19], "", PORTAL, 1020.0) is None
     assert made.take(names[18], "a-1", PORTAL, 1020.0) is None
     made.make("", PORTAL, 5000.0)
     assert len(made) == 1

@@ -180,6 +180,21 @@ def test_a_fault_of_ours_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) 
     assert rig.platform.audit.lines == 0
 
 
+def test_a_refusal_after_a_change_takes_the_change_back() -> None:
+    rig = Rig()
+
+    def late(request: q.Nothing, work: Work) -> None:
+        rig.platform.once.keep("x", "y", "z", request, "subject", work.now)
+        work.even_if_refused(lambda: rig.platform.audit.note("a", "refused", "c", work.now))
+        raise Problem("conflict", "too late")
+
+    rig.platform = Platform(SETTINGS, (), (), rig.rng, rig.now, {"health": late})
+    assert rig.refused("health").code == "conflict"
+    assert not rig.facts(OnceWord)
+    assert not list(rig.platform.facts.all(OnceWord))
+    assert [line.action for line in rig.audit_lines()] == ["refused"]
+
+
 def test_a_handler_that_changes_facts_before_a_password_is_looked_at_is_a_fault() -> None:
     rig = Rig()
 
@@ -249,6 +264,10 @@ def test_a_form_that_is_posted_twice_reserves_once_even_after_a_restart() -> Non
     assert rig.do("reserve", request, sender).id == first.id
     rig.restart()
     assert rig.do("reserve", request, sender).id == first.id
+    rig.do("reservation-cancel", q.CancelReservation(first.id), sender)
+    assert len(rig.facts(OnceWord)) == 1
     other = q.Reserve("Another talk", local(rig.now + 600), 3600, once="form 1")
     assert rig.refused("reserve", other, sender).code == "conflict"
     assert len(rig.do("reservation-list", q.ListReservations(), sender).reservations) == 1
+    rig.do("user-forget", q.ByLogin("tx"))
+    assert not rig.facts(OnceWord)

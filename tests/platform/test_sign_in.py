@@ -354,6 +354,19 @@ def test_who_is_disabled_while_the_password_is_looked_at_is_not_let_in() -> None
     assert not rig.facts(Session)
 
 
+def test_of_two_changes_of_a_password_at_once_one_counts() -> None:
+    rig = Rig()
+    caller = rig.caller("eve")
+    steps = [
+        rig.step(rig.begin("password-change", q.ChangePassword(PASSWORD, new), caller))  # type: ignore[arg-type]
+        for new in ("first long password", "second long password")
+    ]
+    ends = [rig.end(rig.step(step)) for step in steps]  # type: ignore[arg-type]
+    assert isinstance(ends[0], Done)
+    assert isinstance(ends[1], Failed)
+    rig.sign_in("eve", "first long password")
+
+
 def test_a_password_that_is_changed_meanwhile_does_not_open() -> None:
     rig = Rig()
     rig.user("eve")
