@@ -31,7 +31,12 @@ from gkmd.web.pages_list import codes_file
 from gkmd.web.visit import Portal, Visit, endpoint
 
 ROLES: Final = get_args(Role)
-_BOOKINGS: Final = {"credit": "user-credit", "settle": "user-settle", "pay-out": "user-pay-out"}
+_BOOKINGS: Final = {
+    "credit": "user-credit",
+    "settle": "user-settle",
+    "pay-out": "user-pay-out",
+    "pay-back": "user-pay-back",
+}
 
 
 class OperatorPages:

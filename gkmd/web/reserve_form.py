@@ -53,7 +53,7 @@ _POLICY: Final = SecurityPolicy()
 
 
 def blank(zone: str, now: float, currency: str) -> Form:
-    """What the form begins with: the next full hour but one, for an hour, open to all."""
+    """What the form begins with: the next full hour but one, for an hour; nobody is admitted yet."""
     start = datetime.datetime.fromtimestamp(now + 3600, zone_of(zone)).replace(minute=0, second=0)
     return Form.of(
         start=(start + datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M"),
@@ -65,7 +65,6 @@ def blank(zone: str, now: float, currency: str) -> Form:
         port="5004",
         senders="sender",
         visibility="public",
-        ways=["open"],
         combine="any",
         currency=currency,
         capacity="0",

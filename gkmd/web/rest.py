@@ -23,7 +23,7 @@ from gkmd.web.openapi import PREFIX, document
 from gkmd.web.problems import problem_response
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
-PROVIDER_OCTETS: Final = 40_000  # escaped as JSON it still fits a line of the daemon's socket
+PROVIDER_OCTETS: Final = 32_768  # docs/payments.md; escaped as JSON it fits a line of the socket
 _BRACES: Final = re.compile(r"\{(\w+)\}")
 _SIGNATURES: Final = ("gkmd-signature", "stripe-signature")
 

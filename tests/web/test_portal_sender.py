@@ -16,7 +16,9 @@ def sender(site: Site) -> Browser:
 def reserve(browser: Browser, **values: object) -> str:
     """Path of the new reservation's page."""
     answer = browser.submit(
-        "/reservations/new", "/reservations", **{"title": "Concert", "start": START, **values}
+        "/reservations/new",
+        "/reservations",
+        **{"title": "Concert", "start": START, "ways": ["open"], **values},
     )
     assert answer.status_code == 303, answer.text
     return str(answer.headers["location"]).partition("?")[0]
@@ -76,7 +78,11 @@ def test_reserve_show_change_extend_cancel(site: Site, sender: Browser) -> None:
 
 
 def test_a_form_posted_twice_reserves_once(site: Site, sender: Browser) -> None:
-    form = sender.form("/reservations/new", "/reservations") | {"title": "Concert", "start": START}
+    form = sender.form("/reservations/new", "/reservations") | {
+        "title": "Concert",
+        "start": START,
+        "ways": ["open"],
+    }
     first, second = (sender.post("/reservations", form) for _ in range(2))
     assert first.headers["location"] == second.headers["location"]
     # Also when the portal has forgotten: the word went on to the platform.
@@ -87,7 +93,11 @@ def test_a_form_posted_twice_reserves_once(site: Site, sender: Browser) -> None:
 
 
 def test_two_posts_at_the_same_time_are_one(site: Site, sender: Browser) -> None:
-    form = sender.form("/reservations/new", "/reservations") | {"title": "Concert", "start": START}
+    form = sender.form("/reservations/new", "/reservations") | {
+        "title": "Concert",
+        "start": START,
+        "ways": ["open"],
+    }
 
     async def both() -> list[str]:
         answers = await asyncio.gather(*(sender.http.post("/reservations", data=form) for _ in range(5)))
@@ -127,7 +137,11 @@ def test_two_posts_at_the_same_time_are_one(site: Site, sender: Browser) -> None
 def test_what_is_wrong_is_told_beside_its_input(
     sender: Browser, values: dict[str, object], place: str
 ) -> None:
-    form = sender.form("/reservations/new", "/reservations") | {"title": "Kept", "start": START} | values
+    form = (
+        sender.form("/reservations/new", "/reservations")
+        | {"title": "Kept", "start": START, "ways": ["open"]}
+        | values
+    )
     answer = sender.post("/reservations", form)
     assert answer.status_code in (409, 422), answer.text
     assert f'id="e-{place}"' in answer.text, answer.text.split('class="trouble"')[1][:800]
