@@ -85,9 +85,12 @@ class SenderPages:
 
     async def check(self, visit: Visit) -> Response:
         """The part of the page below the form, for htmx: what would be wrong, or that nothing is."""
-        problem, found = None, None
+        problem, found, form = None, None, visit.form
+        undecided = not form.all("ways") and not form.text("rule")
+        if undecided:  # that stays to be said; what else is wrong is told by now
+            form = Form({**form.values, "ways": ["open"]})
         try:
-            found = await visit.ask("reservation-check", Checked, **request_of(visit.form))
+            found = await visit.ask("reservation-check", Checked, **request_of(form))
             if found.problems:
                 fields = tuple(FieldProblem(one.field, one.text) for one in found.problems)
                 problem = Problem("invalid", "This cannot be reserved yet.", fields)
@@ -95,7 +98,9 @@ class SenderPages:
             problem = refused
         form = visit.form if problem is None else visit.form.again(problem, PLACES)
         zone = visit.form.text("time_zone")
-        return visit.page("reserve_check.html", form=form, found=found, zone=zone, problem=problem)
+        return visit.page(
+            "reserve_check.html", form=form, found=found, zone=zone, problem=problem, undecided=undecided
+        )
 
     async def reserve(self, visit: Visit) -> Response:
         async def make() -> Response:

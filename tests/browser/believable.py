@@ -25,6 +25,7 @@ PEOPLE: dict[str, dict[str, Any]] = {
     "deniz": {"name": "Deniz Aydın"},
     "emil": {"name": ""},
 }
+HOSTS = [{"label": "studio"}, {"label": "backup", "identity": "fqdn:tx2.hall.example"}]
 NAMES = ("ingrid.holm@harbour.example", "season-ticket-0417", "Müller, Jörg", "press box 3")
 LONG_TITLE = (
     "Regional council, 14th public session: budget of the coming year, questions of the citizens, "
@@ -66,9 +67,8 @@ def fill(world: PortalWorld, minutes: Sequence[float] = ()) -> Made:
             world.call("user-change", login=login, confirmed=True)
     for login, amount in (("anna", 4250), ("bert", 1800), ("deniz", 2000)):
         received = {"amount": amount, "currency": "EUR"}
-        world.call(
-            "user-credit", login=login, amount=received, reference=f"cash desk {login}", memo="cash desk"
-        )
+        booking = {"reference": f"cash desk {login}", "memo": "cash desk"}
+        world.call("user-credit", login=login, amount=received, **booking)
     _reserve(world, made, now)
     _yesterday(world, made)
     _invite(world, made)
@@ -112,8 +112,8 @@ def _reserve(world: PortalWorld, made: Made, now: float) -> None:
     )  # fmt: skip
     reserve(
         "concert", "concerts", hour(now), 4, "Evening concert",
-        description="Harbour Philharmonic, live from the City Concert Hall.\nWith an interval of twenty minutes.",
-        lead=900, capacity=500, senders=[{"label": "studio"}, {"label": "backup", "identity": "fqdn:tx2.hall.example"}],
+        description="Harbour Philharmonic, live from the City Concert Hall.\nWith an interval.",
+        lead=900, capacity=500, senders=HOSTS,
         admission={"any": [{"names": True}, {"vouchers": True}, {"classes": ["press"]}, euro(450)]},
     )  # fmt: skip
     reserve(

@@ -1,4 +1,4 @@
-"""Every page of every role: no error in the console, nothing that axe calls serious, no sideways scrolling."""
+"""Every page of every role: no error in the console, nothing serious by axe, no sideways scrolling."""
 
 from __future__ import annotations
 

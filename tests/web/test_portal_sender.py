@@ -8,6 +8,9 @@ import pytest
 from portal_rig import START, Browser, Site
 
 
+CONCERT: dict[str, object] = {"title": "Concert", "start": START, "ways": ["open"]}
+
+
 @pytest.fixture
 def sender(site: Site) -> Browser:
     return site.user("studio", "sender")
@@ -122,7 +125,7 @@ def test_two_posts_at_the_same_time_are_one(site: Site, sender: Browser) -> None
         ({"address": "192.0.2.1"}, "address"),
         ({"address": "nonsense"}, "address"),
         ({"capacity": "-1"}, "capacity"),
-        ({"ways": []}, "ways"),
+        ({"ways": ["open", "price"], "price": "2"}, "ways"),
         ({"ways": ["price"], "price": "2.505"}, "price"),
         ({"ways": ["price"], "price": "-1"}, "price"),
         ({"ways": ["identities"], "identities": ""}, "identities"),
@@ -152,16 +155,28 @@ def test_what_is_wrong_is_told_beside_its_input(
     assert f'<a href="#f-{place}">' in checked.text
 
 
+def test_who_is_admitted_has_to_be_chosen(sender: Browser) -> None:
+    form = sender.form("/reservations/new", "/reservations")
+    assert "ways" not in form
+    answer = sender.post("/reservations", form | {"title": "Concert", "start": START})
+    assert answer.status_code == 422
+    assert 'id="e-ways"' in answer.text
+
+
 def test_conflicts_are_shown_at_once(sender: Browser) -> None:
     reserve(sender, address="239.192.7.7")
     form = sender.form("/reservations/new", "/reservations")
-    form |= {"title": "Other", "start": START, "address": "239.192.7.7"}
+    form |= {"title": "Other", "start": START, "address": "239.192.7.7", "ways": ["open"]}
     checked = sender.post("/reservations/check", form)
     assert checked.status_code == 200  # htmx shows it
     assert "<html" not in checked.text
     assert '<a href="#f-address">' in checked.text
-    assert "It can be reserved" in sender.post("/reservations/check", form | {"address": ""}).text
-    refused = sender.post("/reservations", form)
+    free = sender.post("/reservations/check", form | {"address": ""}).text
+    assert "It can be reserved" in free
+    assert "when you have chosen who is admitted" in free
+    decided = sender.post("/reservations/check", form | {"address": "", "ways": ["open"]}).text
+    assert "when you have" not in decided
+    refused = sender.post("/reservations", form | {"ways": ["open"]})
     assert refused.status_code in (409, 422)
     assert 'id="e-address"' in refused.text
 

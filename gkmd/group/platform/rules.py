@@ -80,7 +80,7 @@ def _check_node(rule: Rule, field: str) -> Iterator[FieldProblem]:
     if any(free) and not all(free):
         yield FieldProblem(
             field,
-            "everybody is admitted, so that the other ways ask for nothing; take out `open` or the others",
+            "everybody is admitted, so the other ways ask for nothing; choose `open` alone, or the others",
         )
     if rule.price is not None:
         try:
