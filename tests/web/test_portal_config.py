@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import ssl
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,14 @@ from gkmd.core.errors import ConfigError, LocalError
 from gkmd.core.identity import Identity
 from gkmd.core.rng import SeededRng
 from gkmd.crypto.issuing import make_authority, make_certificate
+from gkmd.daemon.section import REQUIRED, Section
+from gkmd.daemon.toml_source import TomlSource
 from gkmd.web import config as portal_config
 from gkmd.web.app import application
 from gkmd.web.client import DaemonClient
 from gkmd.web.process import bind, server_config
 
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "configuration.md").read_text()
 TLS = 'certificate = "a.crt"\nkey = "a.key"\n'
 
 
@@ -115,3 +120,24 @@ def test_an_address_that_is_taken_is_told() -> None:
             bind(("127.0.0.1", first.getsockname()[1]))
     finally:
         first.close()
+
+
+def test_every_key_is_documented_with_its_default(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("a secret of sixteen octets")
+    (tmp_path / "s").chmod(0o600)
+    file = tmp_path / "portal.toml"
+    provider = '[[provider]]\nname = "a"\nkind = "webhook"\nurl = "https://a.example"\nsecret_file = "s"\n'
+    file.write_text(provider)
+    section = Section(TomlSource.read(file))
+    portal_config.read(section)
+    told = {}
+    for heading, body in re.findall(r"^### Portal, (.*?)\n(.*?)(?=^#|\Z)", DOCUMENT, re.M | re.S):
+        table = re.sub(r"[`\[\]]", "", heading)
+        for key, default in re.findall(r"^\| `(\w+)` \| (.+?) \| .+ \|$", body, re.M):
+            told[f"{table}.{key}"] = default
+    assert told.keys() == section.asked.keys()
+    for key, default in told.items():
+        if default.startswith("`"):
+            assert tomllib.loads(f"k = {default.strip('`')}")["k"] == section.asked[key], key
+        elif default == "required":
+            assert section.asked[key] is REQUIRED, key

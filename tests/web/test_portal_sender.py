@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from portal_rig import START, Browser, Site
 
-
 CONCERT: dict[str, object] = {"title": "Concert", "start": START, "ways": ["open"]}
 
 
