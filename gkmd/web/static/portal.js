@@ -4,6 +4,13 @@
 document.addEventListener("DOMContentLoaded", () => {
   const trouble = document.querySelector("[data-focus]");
   if (trouble) trouble.focus();
+
+  // Who comes back to a form by the browser's button, and sends it again as it was, makes nothing anew.
+  const form = document.querySelector("form[data-remembered]");
+  if (!form) return;
+  if (history.state && history.state.once) form.elements.once.value = history.state.once;
+  form.addEventListener("submit", () => history.replaceState({ once: form.elements.once.value }, ""));
+  form.addEventListener("input", () => { form.elements.once.value = crypto.randomUUID(); });
 });
 
 document.addEventListener("submit", (event) => {
