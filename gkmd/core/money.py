@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,7 @@ _AMOUNT: Final = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,3}))?")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 
+@functools.lru_cache(maxsize=1024)
 def places(currency: str) -> int:
     """Decimal places of a currency. ValueError when it is no three capital letters."""
     if _CURRENCY.fullmatch(currency) is None:

@@ -8,7 +8,7 @@ changes go out again in front of the next ones, as the newest record of each row
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from gkmd.core.change import Change, Drop, DropGroup, DropMember, Put, PutGroup, PutIkeSa, PutMember
@@ -19,6 +19,8 @@ Row: TypeAlias = tuple[object, ...]
 
 def row_of(change: Change) -> Row:
     """Which row of the journal a change replaces or drops."""
+    if isinstance(change, Put):  # most are
+        return (change.fact.KIND, change.fact.key)
     if isinstance(change, PutIkeSa):
         return ("ike-sa", change.record.spi_r)
     if isinstance(change, PutMember):
@@ -29,8 +31,6 @@ def row_of(change: Change) -> Row:
         return ("member", change.group, change.identity)
     if isinstance(change, DropGroup):
         return ("group", change.name)
-    if isinstance(change, Put):
-        return (change.fact.KIND, change.fact.key)
     if isinstance(change, Drop):
         return (change.kind, change.key)
     return ("ike-sa", change.spi_r)
@@ -42,7 +42,7 @@ class Ledger:
     __slots__ = ("_in_flight", "_lost")
 
     def __init__(self) -> None:
-        self._in_flight: deque[tuple[Persist, frozenset[Row]]] = deque()
+        self._in_flight: deque[tuple[Persist, Mapping[Row, Change]]] = deque()
         self._lost: dict[Row, Change] = {}
 
     @property
@@ -59,12 +59,13 @@ class Ledger:
         self._lost = {}
         for change in changes:
             row = row_of(change)
-            rows.pop(row, None)
+            if row in rows:
+                del rows[row]
             rows[row] = change
         if not rows:
             return None
         effect = Persist(tuple(rows.values()))
-        self._in_flight.append((effect, frozenset(rows)))
+        self._in_flight.append((effect, rows))
         return effect
 
     def done(self, effect: Persist, failed: bool) -> None:

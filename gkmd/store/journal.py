@@ -172,14 +172,18 @@ class Journal:
     def _commit(self, submissions: list[tuple[tuple[Change, ...], Done]]) -> None:
         error: StoreError | None = None
         try:
-            # Only the last state of a row within the batch is sealed and written.
-            rows: dict[tuple[str, Row], bytes | None] = {}
+            # Only the last state of a row within the batch is encoded, sealed and written.
+            rows: dict[tuple[str, Row], object] = {}
             for changes, _ in submissions:
                 for change in changes:
-                    table, key, octets = write_of(change)
-                    rows[table, key] = octets
+                    table, key, record = write_of(change)
+                    rows[table, key] = record
+            puts, drops = self._sealed(rows)
             with self._using, self._connection.begin():
-                self._write(rows)
+                for table, values in puts.items():
+                    self._connection.exec_driver_sql(STATEMENTS[table].put, values)
+                for table, values in drops.items():
+                    self._connection.exec_driver_sql(STATEMENTS[table].drop, values)
         except StoreError as failed:
             error = failed
         except Exception as failed:  # whatever it was, it is not on the disk, and the thread has to live
@@ -190,20 +194,20 @@ class Journal:
             except Exception:
                 sys.excepthook(*sys.exc_info())
 
-    def _write(self, rows: dict[tuple[str, Row], bytes | None]) -> None:
+    def _sealed(
+        self, rows: dict[tuple[str, Row], object]
+    ) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+        """The parameters of the statements, by table: of what is put, and of what is dropped."""
         puts: dict[str, list[Row]] = {}
         drops: dict[str, list[Row]] = {}
-        seal = self._master_key.seal
-        for (table, key), octets in rows.items():
-            if octets is None:
+        seal, journal_id = self._master_key.seal, self._journal_id
+        for (table, key), record in rows.items():
+            if record is None:
                 drops.setdefault(table, []).append(key)
             else:
-                sealed = seal(octets, _context(self._journal_id, table, key))
+                sealed = seal(encode(record), _context(journal_id, table, key))
                 puts.setdefault(table, []).append((*key, sealed))
-        for table, values in puts.items():
-            self._connection.exec_driver_sql(STATEMENTS[table].put, values)
-        for table, values in drops.items():
-            self._connection.exec_driver_sql(STATEMENTS[table].drop, values)
+        return puts, drops
 
     def _rows(self, table: str) -> list[bytes]:
         rows = self._connection.exec_driver_sql(STATEMENTS[table].read)

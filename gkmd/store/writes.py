@@ -15,26 +15,25 @@ from gkmd.core.change import (
     PutIkeSa,
     PutMember,
 )
-from gkmd.store.records import encode
 
 Row: TypeAlias = tuple[Any, ...]  # the columns of a primary key
-Write: TypeAlias = tuple[str, Row, bytes | None]  # table, key, encoded record or None to drop it
+Write: TypeAlias = tuple[str, Row, object]  # table, key, record or None to drop it
 
 
 def write_of(change: Change) -> Write:
-    """The record is complete: a later write of the same key replaces it."""
+    """The record is complete: a later write of the same key replaces it, and the earlier is never encoded."""
     match change:
+        case Put(fact):  # first: most are
+            return "facts", (fact.KIND, fact.key), fact
         case PutMember(record):
             identity = record.identity
-            return "members", (record.group, int(identity.kind), identity.data), encode(record)
+            return "members", (record.group, int(identity.kind), identity.data), record
         case PutIkeSa(sa_record):
-            return "ike_sas", (sa_record.spi_r,), encode(sa_record)
-        case Put(fact):
-            return "facts", (fact.KIND, fact.key), encode(fact)
+            return "ike_sas", (sa_record.spi_r,), sa_record
         case Drop(kind, key):
             return "facts", (kind, key), None
         case PutGroup(group_record):
-            return "groups", (group_record.name,), encode(group_record)
+            return "groups", (group_record.name,), group_record
         case DropMember(group, identity):
             return "members", (group, int(identity.kind), identity.data), None
         case DropIkeSa(spi_r):

@@ -53,7 +53,9 @@ class Billing:
         who = self._facts.get(Account, account)
         if who is None:
             return 0
-        balance = self.balance(account, currency)
+        return self._spendable(who, self.balance(account, currency), currency)
+
+    def _spendable(self, who: Account, balance: int, currency: str) -> int:
         return 0 if balance < 0 else balance + self._credit_left(who, currency)
 
     def balance(self, account: str, currency: str) -> int:
@@ -74,13 +76,14 @@ class Billing:
             return
         if price.amount < 0:
             raise ValueError(f"a price of {price}")
-        if self.available(party, price.currency) < price.amount:
+        who, has = self._facts.get(Account, party), self.balance(party, price.currency)
+        if who is None or (has < price.amount and self._spendable(who, has, price.currency) < price.amount):
             raise Problem(
                 "payment-required",
                 f"{price} is to be paid and not enough is there: pay something in first",
                 reason="payment-required",
             )
-        balance = min(price.amount, self.balance(party, price.currency))
+        balance = min(price.amount, has)
         fee = fee_of(reservation, price.amount)
         charge = Charge(
             reservation.id,

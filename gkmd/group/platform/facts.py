@@ -30,15 +30,22 @@ class Index:
 
     def replace(self, key: str, before: Any, after: Any) -> None:
         """``before`` and ``after`` are the facts of this key; None for none."""
-        old = None if before is None else self._value(before)
         new = None if after is None else self._value(after)
-        if old is not None and old != new:
+        same = None if new is None else self._found.get(new)
+        if same is not None and (before is None or key in same):
+            same[key] = after
+            return
+        old = None if before is None else self._value(before)
+        if old is not None:
             found = self._found[old]
             del found[key]
             if not found:
                 del self._found[old]
         if new is not None:
-            self._found.setdefault(new, {})[key] = after
+            if same is None:
+                self._found[new] = {key: after}
+            else:
+                same[key] = after
 
 
 class Facts:
@@ -101,7 +108,9 @@ class Facts:
         self._set(kind, key, None)
 
     def _set(self, kind: str, key: str, fact: Any) -> None:
-        rows = self._by_kind.setdefault(kind, {})
+        rows = self._by_kind.get(kind)
+        if rows is None:
+            rows = self._by_kind[kind] = {}
         before = rows.get(key)
         self._undo.append((kind, key, before))
         self._store(rows, kind, key, before, fact)

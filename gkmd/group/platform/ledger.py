@@ -93,46 +93,53 @@ class Ledger:
         that is there is about another amount.
         """
         kept = tuple(posting for posting in postings if posting.amount != 0)
-        self._check(reference, currency, kept)
-        amount = sum(posting.amount for posting in kept if posting.amount > 0)
-        if remember and self.known(reference, Money(currency, amount)):
-            return None
+        before = self._check(reference, currency, kept)
+        amount = 0
+        if remember:
+            amount = sum(posting.amount for posting in kept if posting.amount > 0)
+            if self.known(reference, Money(currency, amount)):
+                return None
         newest = self._facts.newest(Entry)
         number = 1 if newest is None else newest.number + 1
         entry = Entry(number, now, kind, reference, reservation, currency, kept, memo)
         self._facts.put(entry)
-        for posting in kept:
-            self._add(posting, currency)
+        for posting, found in zip(kept, before, strict=True):
+            had, entries = (0, 0) if found is None else (found.amount, found.entries)
+            self._facts.put(Balance(posting.account, currency, had + posting.amount, entries + 1))
         if remember:
             self._facts.put(Reference(reference, number, currency, amount))
         self._move(entry)
         return entry
 
-    def _check(self, reference: str, currency: str, postings: Sequence[Posting]) -> None:
+    def _check(
+        self, reference: str, currency: str, postings: Sequence[Posting]
+    ) -> tuple[Balance | None, ...]:
+        """The balances of the postings' accounts, as they are before."""
         places(currency)
         if not reference:
             raise ValueError("an entry without a reference")
         if len(postings) < 2:
             raise ValueError(f"entry {reference}: {len(postings)} postings that are not zero; two are needed")
-        for posting in postings:
+        rest = 0
+        balances = tuple(
+            self._facts.get(Balance, Balance.key_of(posting.account, currency)) for posting in postings
+        )
+        for posting, before in zip(postings, balances, strict=True):
             if type(posting.amount) is not int:
                 raise ValueError(f"entry {reference}: {posting.amount!r} is no number of minor units")
             if abs(posting.amount) > MOST:
                 raise ValueError(f"entry {reference}: {posting.amount} is more than {MOST}")
-            if _ACCOUNT.fullmatch(posting.account) is None:
+            # An account that has a balance was looked at when it was made.
+            if before is None and _ACCOUNT.fullmatch(posting.account) is None:
                 raise ValueError(f"entry {reference}: no account has the form {posting.account!r}")
-            if abs(self.balance(posting.account, currency) + posting.amount) > _FURTHEST:
+            if before is not None and abs(before.amount + posting.amount) > _FURTHEST:
                 raise ValueError(f"entry {reference}: the balance of {posting.account} would not fit")
+            rest += posting.amount
         if len({posting.account for posting in postings}) != len(postings):
             raise ValueError(f"entry {reference}: an account is named twice")
-        rest = sum(posting.amount for posting in postings)
         if rest != 0:
             raise ValueError(f"entry {reference}: the postings add up to {rest} and not to zero")
-
-    def _add(self, posting: Posting, currency: str) -> None:
-        before = self._facts.get(Balance, Balance(posting.account, currency, 0, 0).key)
-        amount, entries = (0, 0) if before is None else (before.amount, before.entries)
-        self._facts.put(Balance(posting.account, currency, amount + posting.amount, entries + 1))
+        return balances
 
     def _move(self, entry: Entry) -> None:
         """Note the movement for its holder, in the place of the oldest when there are enough."""
@@ -178,7 +185,7 @@ class Ledger:
 
     def balance(self, account: str, currency: str) -> int:
         """The sum of all postings: positive is a debit balance, negative a credit balance."""
-        found = self._facts.get(Balance, Balance(account, currency, 0, 0).key)
+        found = self._facts.get(Balance, Balance.key_of(account, currency))
         return 0 if found is None else found.amount
 
     def accounts(self) -> tuple[Balance, ...]:

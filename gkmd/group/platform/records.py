@@ -335,6 +335,10 @@ class Balance:
     def key(self) -> str:
         return self.account + SEPARATOR + self.currency
 
+    @staticmethod
+    def key_of(account: str, currency: str) -> str:
+        return account + SEPARATOR + currency
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
