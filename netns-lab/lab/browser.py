@@ -90,13 +90,18 @@ class Window:
     def open(self, path: str) -> None:
         self.page.goto(path)
 
-    def fill(self, label: str, text: str) -> None:
-        self.page.get_by_label(label, exact=True).fill(text)
+    def enter(self, name: str, text: str) -> None:
+        """Fill in the field of this name."""
+        self.page.locator(f"main [name='{name}']").first.fill(text)
 
-    def press(self, name: str) -> None:
+    def tick(self, name: str, value: str, wanted: bool) -> None:
+        self.page.locator(f"main [name='{name}'][value='{value}']").set_checked(wanted)
+
+    def press(self, name: str, within: str = "body") -> None:
         """A button or a link by its name."""
-        button = self.page.get_by_role("button", name=name, exact=True)
-        target = button if button.count() else self.page.get_by_role("link", name=name, exact=True)
+        place = self.page.locator(within)
+        button = place.get_by_role("button", name=name, exact=True)
+        target = button if button.count() else place.get_by_role("link", name=name, exact=True)
         target.first.click()
         self.page.wait_for_load_state()
 

@@ -19,7 +19,7 @@ from gkmd.core.identity import Identity
 from gkmd.core.rng import system_rng
 from gkmd.crypto import issuing
 from gkmd.daemon.control_client import ControlClient
-from lab.keying import SERVER_ID, USER, Daemon, KeyServer, table
+from lab.keying import SERVER_ID, USER, Daemon, GroupMember, KeyServer, table
 from lab.namespaces import inside
 from lab.scenario import Lab
 from lab.topology import Host
@@ -133,31 +133,35 @@ class Portal(Daemon):
             return False
 
 
-class Viewer(Daemon):
+class Viewer(GroupMember):
     """A member that has nothing but what a receiver is given: ticket files, or a name and a password."""
 
-    kind = "member"
+    def configure_tickets(self, when: str = "wanted") -> None:
+        """A folder that tickets are taken up from as they appear."""
+        self._tickets.mkdir(mode=0o700, exist_ok=True)
+        keys = {"folder": str(self._tickets), "when": when, "interface": "eth0"}
+        self.write("\n".join([*self._head(), table("tickets", keys)]))
 
-    def configure_tickets(self, tickets: Mapping[str, str]) -> None:
-        """``tickets``: file name -> content, as the portal or the command line hands it out."""
-        folder = self.folder / "tickets"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        for name, content in tickets.items():
-            save(folder / name, content.encode())
-        self.write("\n".join([*self._head(), table("tickets", {"folder": str(folder)})]))
+    def take(self, ticket: str) -> None:
+        """A ticket file, as the portal or the command line hands it out; all of it at once."""
+        made = self._tickets / "ticket.new"
+        save(made, ticket.encode())
+        made.rename(self._tickets / "ticket.toml")
+
+    @property
+    def _tickets(self) -> Path:
+        return self.folder / "tickets"
 
     def configure_name(
         self, server: PlatformServer, name: str, password: str, group: Mapping[str, object]
     ) -> None:
         """A name and a password by EAP, and one [[group]]."""
-        kind = "email" if "@" in name else "keyid"
         credentials = {
             "name": name,
             "password_file": save(self.folder / "password", password.encode()),
             "ca": [save(self.folder / "ca.pem", server.authority.certificate_pem)],
         }
         parts = [
-            table("", {"identity": f"{kind}:{name}"}),
             *self._head(),
             table("server", {"addresses": [server.host.ipv4], "identity": SERVER_ID}),
             table("credentials", credentials),
@@ -170,7 +174,3 @@ class Viewer(Daemon):
             table("process", {"log_format": "json", "log_level": "debug", "user": USER}),
             table("control", {"socket": str(self.socket)}),
         ]
-
-    def state(self, name: str) -> str:
-        """Of a group, as ``gkmd ctl groups`` shows it; "" when the member does not know the group."""
-        return next((str(row["state"]) for row in self.ask("groups") if row["name"] == name), "")
