@@ -43,6 +43,7 @@ class Executor(Protocol):
     """What this needs of ``gkmd.group.platform.platform.Platform``."""
 
     def execute(self, call: Call, now: float) -> Outcome: ...
+    def malformed(self, operation: Operation, caller: Caller, problem: Problem, now: float) -> Failed: ...
 
 
 class Driver(Protocol):
@@ -115,9 +116,14 @@ class PlatformService:
 
     async def call(self, operation: Operation, request: dict[str, Any], caller: Caller) -> object:
         """The result, of the operation's result type. Problem when it is refused or cannot be journalled."""
-        call = Call(operation.name, decoded(operation, request), caller)
         if self._closed:
             raise Problem("unavailable", "gkmd is stopping.")
+        try:
+            call = Call(operation.name, decoded(operation, request), caller)
+        except Problem as problem:
+            failed = self._platform.malformed(operation, caller, problem, self._now())
+            await self._carry_out(operation, failed)
+            raise
         try:
             outcome = self._platform.execute(call, self._now())
             while not isinstance(outcome, Done | Failed):

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gkmd.api import results as r
-from gkmd.api.operations import OPERATIONS
+from gkmd.api.operations import OPERATIONS, Operation
 from gkmd.api.problem import Problem
 from gkmd.core.change import Change, DropGroup
 from gkmd.core.errors import CryptoError, LocalError, StoreError
@@ -57,6 +57,9 @@ class Stage:
     def execute(self, call: Call, now: float) -> Outcome:
         self.calls.append(call)
         return self.outcome(call)
+
+    def malformed(self, operation: Operation, caller: Caller, problem: Problem, now: float) -> Failed:
+        return Failed(problem, CHANGED)
 
     async def command_durably(self, command: Any) -> None:
         await asyncio.sleep(0)
@@ -263,6 +266,8 @@ def test_requests_are_of_their_types_or_refused_by_field(tmp_path: Path) -> None
     play(tmp_path, stage, work)
     (call,) = stage.calls
     assert (call.request.title, call.request.port) == ("Opera", 5004)
+    # What the platform has to say about a request that could not be read is written as well.
+    assert len(stage.applied) == 2
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)

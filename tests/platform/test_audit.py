@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from platform_rig import NOW, PASSWORD, STRANGER, Rig
 
 from gkmd.api import requests as q
+from gkmd.api.nouns import Rule
+from gkmd.api.operations import OPERATIONS
+from gkmd.api.problem import FieldProblem, Problem
 from gkmd.group.platform import audit as audit_module
 from gkmd.group.platform.audit import BEGINNING, Audit, Chain, sealed
 from gkmd.group.platform.facts import Facts
@@ -186,7 +189,11 @@ def test_numbers_go_on_after_a_restart_and_after_a_refusal() -> None:
     rig.restart()
     rig.refused("user-add", q.AddUser("eve"))
     rig.user("mallory")
-    assert [line.number for line in rig.audit_lines()] == [1, 2]
+    assert [(line.number, line.detail.get("refused")) for line in rig.audit_lines()] == [
+        (1, None),
+        (2, "conflict"),
+        (3, None),
+    ]
     assert rig.do("audit-verify").broken is None
 
 
@@ -244,6 +251,58 @@ def test_what_changes_leaves_a_line_without_names_and_secrets() -> None:
     actions = [line.action for line in rig.audit_lines()]
     for action in ("user-add", "sign-in", "token-create", "user-change", "password-change", "user-forget"):
         assert action in actions
+
+
+def test_a_change_that_was_refused_leaves_a_line_that_names_fields_and_nothing_else() -> None:
+    rig = Rig()
+    eve = rig.caller("eve", "sender")
+    good: dict[str, Any] = {"title": "Opera", "duration": 3600, "admission": Rule(open=True)}
+    wrong = q.Reserve(start="2020-01-01T00:00", time_zone="Europe/Atlantis", address="10.0.0.1", **good)
+    assert rig.refused("reserve", wrong, eve).code == "invalid"
+    (line,) = rig.audit_lines("reserve")
+    assert line.actor.startswith("a-")
+    assert line.detail["refused"] == "invalid"
+    assert {"time_zone", "address"} <= set(line.detail["fields"])
+    for text in ("2020", "Atlantis", "10.0.0.1"):
+        assert text not in repr(line)
+    # What is asked only, and what a stranger asks, is not written down.
+    rig.do("reservation-check", wrong, eve)
+    assert rig.refused("reserve", wrong, STRANGER).code == "sign-in-required"
+    assert len(rig.audit_lines()) == len(rig.audit_lines("user-add")) + len(rig.audit_lines("sign-in")) + 1
+
+
+def test_a_request_that_cannot_be_read_leaves_a_line_of_who_is_known() -> None:
+    rig = Rig()
+    eve = rig.caller("eve", "sender")
+    operation = OPERATIONS["reserve"]
+    fields = (FieldProblem("admission.price.amount", "a float"), FieldProblem("hunter2 is a secret", "x"))
+    problem = Problem("invalid", "it cannot be read", fields)
+    rig.end(rig.platform.malformed(operation, eve, problem, rig.now))
+    (line,) = rig.audit_lines("reserve")
+    assert line.detail["fields"] == ["admission.price.amount"]
+    rig.end(rig.platform.malformed(operation, STRANGER, problem, rig.now))
+    assert len(rig.audit_lines("reserve")) == 1
+
+
+def test_a_token_that_is_none_any_more_leaves_a_line() -> None:
+    """Somebody may have stolen it."""
+    rig = Rig()
+    eve = rig.caller("eve", "sender")
+    rig.do("sign-out", caller=eve)
+    assert rig.refused("reservation-list", q.ListReservations(), eve).code == "sign-in-required"
+    (line,) = rig.audit_lines("reservation-list")
+    assert (line.actor, line.detail["refused"]) == ("stranger", "sign-in-required")
+    assert eve.token not in repr(line)
+
+
+def test_strangers_cannot_hide_what_others_do() -> None:
+    rig = Rig()
+    eve = rig.caller("eve", "receiver")
+    for number in range(1000):
+        origin = f"2001:db8:{number:x}::1"
+        rig.refused("sign-in", q.SignIn(f"user{number}", "x"), type(STRANGER)(origin=origin))
+    assert rig.refused("ledger", caller=eve).code == "forbidden"
+    assert len(rig.audit_lines("ledger")) == 1
 
 
 def test_strangers_cannot_fill_the_journal() -> None:

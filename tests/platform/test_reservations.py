@@ -164,7 +164,9 @@ def test_a_form_that_was_filled_in_on_an_older_version_is_refused() -> None:
     assert stage.change(version=2, capacity=6).version == 3
     # Nothing changed is no new version, and no audit line.
     assert stage.change(capacity=6).version == 3
-    assert len(stage.rig.audit_lines("reservation-change")) == 2
+    lines = stage.rig.audit_lines("reservation-change")
+    assert [line.detail.get("refused") for line in lines] == [None, "changed-meanwhile", None]
+    assert lines[1].subject == lines[0].subject
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from gkmd.group.platform.work import Handlers, Work
 
 STRANGER: Final = "stranger"
 BEGINNING: Final = "0" * 64  # what the first line follows
+_MOST_PLAIN: Final = 2**53  # a larger number is not one in every JSON
 _PAGE: Final = 1000  # lines read at once
 _MOST_READ: Final = 20_000  # lines looked at for one page of an answer
 _REFUSALS: Final = 100.0  # lines about refusals at once,
@@ -61,7 +62,7 @@ class Audit:
         """One more line. ``actor`` and ``subject`` are ids; ``detail`` is JSON without names and secrets."""
         self._settle(now)
         # As it will be read: tuples are lists there.
-        if detail:
+        if not all(map(_is_plain, detail.values())):
             detail = msgspec.json.decode(msgspec.json.encode(detail))
         last = self._facts.newest(AuditLine)
         number, previous = (1, BEGINNING) if last is None else (last.number + 1, last.digest)
@@ -80,9 +81,9 @@ class Audit:
 
     def refusal(self, actor: str, action: str, subject: str, now: float, **detail: Any) -> None:
         """A line about something that was refused, unless there were too many of late: the next one says how
-        many were left out.
+        many were left out. Each actor has its own share, so that none hides what another does.
         """
-        if self._refusals.take("", now) is not None:
+        if self._refusals.take(actor, now) is not None:
             self._omitted += 1
             return
         if self._omitted:
@@ -220,19 +221,29 @@ def sealed(line: AuditLine) -> AuditLine:
 _canonical: Final = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 ).encode
+_quoted: Final = json.encoder.encode_basestring
+
+
+def _is_plain(value: object) -> bool:
+    """It will be read as what it is."""
+    kind = type(value)
+    return (kind is str and value.isascii()) or (kind is int and -_MOST_PLAIN < value < _MOST_PLAIN)
+
+
+def _member(name: str, value: object) -> str:
+    """As ``_canonical`` would have it; most members are text and numbers."""
+    kind = type(value)
+    text = _quoted(value) if kind is str else str(value) if kind is int else _canonical(value)
+    return f"{_quoted(name)}:{text}"
 
 
 def _digest(
     number: int, at: float, actor: str, action: str, subject: str, detail: dict[str, Any], previous: str
 ) -> str:
     """SHA-256 over the canonical JSON (keys in order, no spaces, UTF-8) of an object of all other fields."""
-    fields = {
-        "number": number,
-        "at": at,
-        "actor": actor,
-        "action": action,
-        "subject": subject,
-        "detail": detail,
-        "previous": previous,
-    }
-    return hashlib.sha256(_canonical(fields).encode("utf-8", "surrogatepass")).hexdigest()
+    members = ",".join([_member(name, detail[name]) for name in sorted(detail)])
+    text = (
+        f'{{"action":{_quoted(action)},"actor":{_quoted(actor)},"at":{_canonical(at)},"detail":{{{members}}},'
+        f'"number":{number},"previous":{_quoted(previous)},"subject":{_quoted(subject)}}}'
+    )
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

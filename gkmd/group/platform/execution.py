@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -14,7 +15,8 @@ from gkmd.group.platform.allowance import Allowance
 from gkmd.group.platform.audit import STRANGER, Audit, place_of
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.lock_out import network
-from gkmd.group.platform.outcome import Call, Done, Failed, Hash, Outcome, Read, Verify
+from gkmd.group.platform.outcome import Call, Caller, Done, Failed, Hash, Outcome, Read, Verify
+from gkmd.group.platform.records import Reservation
 from gkmd.group.platform.work import Handler, Work
 
 # (a second, at once) for callers without a session, by their address.
@@ -27,6 +29,12 @@ _ALLOWANCES: Final[Mapping[str, tuple[float, float]]] = {
 }
 _ANYTHING: Final = (50.0, 300.0)
 _AUDITED: Final = frozenset({"forbidden"})  # refusals that are worth a line whatever the operation was
+_PASSING: Final = frozenset(
+    {"busy", "too-many-requests", "unavailable"}
+)  # and what says nothing about who asks
+_LOOKING: Final = frozenset({"reservation-check"})  # changes nothing, and a form asks it again and again
+_FIELDS: Final = 10  # of a request, that one line names
+_FIELD: Final = re.compile(r"[a-z0-9_.]{1,60}")  # what else a caller calls a field is his own text
 
 
 class Execution:
@@ -63,6 +71,11 @@ class Execution:
 
         return self._step(operation, call, work, begin)
 
+    def malformed(self, operation: Operation, caller: Caller, problem: Problem, now: float) -> Failed:
+        """The request could not even be read; who is known leaves a line."""
+        work = Work(self._access.who(caller, now), now)
+        return self._failed(Call(operation.name, None, caller), work, problem)
+
     def _allow(self, operation: Operation, work: Work, now: float) -> None:
         if work.who.actor != STRANGER:
             return
@@ -89,20 +102,23 @@ class Execution:
             if operation.changes and self._facts.changed and self._audit.lines == lines:
                 self._audit.note(work.who.actor, operation.name, "", work.now)
         except Problem as problem:
-            return self._failed(operation, work, problem)
+            return self._failed(call, work, problem)
         except BaseException:
             self._facts.rollback()
             raise
         self._access.used(work.who, work.now)
         return Done(result, self._left(work), tuple(work.disowned), tuple(work.tells))
 
-    def _failed(self, operation: Operation, work: Work, problem: Problem) -> Failed:
+    def _failed(self, call: Call, work: Work, problem: Problem) -> Failed:
         self._facts.rollback()
-        who = work.who
-        if problem.code in _AUDITED and not work.remains:
-            self._audit.refusal(
-                who.actor, operation.name, "", work.now, refused=problem.code, origin=place_of(who.origin)
-            )
+        if not work.remains and _is_worth_a_line(call, work, problem):
+            reservation = self._facts.get(Reservation, str(getattr(call.request, "id", "")))
+            subject = "" if reservation is None else reservation.id
+            detail: dict[str, Any] = {"refused": problem.code, "origin": place_of(work.who.origin)}
+            fields = [one.field for one in problem.fields if _FIELD.fullmatch(one.field)]
+            if fields:
+                detail["fields"] = fields[:_FIELDS]
+            self._audit.refusal(work.who.actor, call.operation, subject, work.now, **detail)
         for act in work.remains:
             act()
         return Failed(problem, self._left(work), tuple(work.disowned), tuple(work.tells))
@@ -128,3 +144,15 @@ class Execution:
             return self._step(operation, call, work, run)
 
         return replace(step, resume=resume)
+
+
+def _is_worth_a_line(call: Call, work: Work, problem: Problem) -> bool:
+    """What somebody who is known tried to change and may not, and a token that is none any more: somebody may
+    have stolen it.
+    """
+    if problem.code in _AUDITED:
+        return True
+    if work.who.actor == STRANGER:
+        return problem.code == "sign-in-required" and call.caller.token != ""
+    changes = OPERATIONS[call.operation].changes and call.operation not in _LOOKING
+    return changes and problem.code not in _PASSING

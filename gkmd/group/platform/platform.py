@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from gkmd.api.operations import Operation
+from gkmd.api.problem import Problem
 from gkmd.core.change import Change, Fact
 from gkmd.core.effect import Ask, AskPassword
 from gkmd.core.identity import Identity
@@ -30,7 +32,7 @@ from gkmd.group.platform.members import GroupMembers
 from gkmd.group.platform.names import Names
 from gkmd.group.platform.once import Once
 from gkmd.group.platform.one_time_codes import OneTimeCodes
-from gkmd.group.platform.outcome import Call, Outcome
+from gkmd.group.platform.outcome import Call, Caller, Failed, Outcome
 from gkmd.group.platform.parties import Parties
 from gkmd.group.platform.passkeys import Passkeys
 from gkmd.group.platform.payments import Payments
@@ -189,6 +191,10 @@ class Platform:
     def execute(self, call: Call, now: float) -> Outcome:
         """Never raises Problem: a refusal is Failed."""
         return self._execution.execute(call, now)
+
+    def malformed(self, operation: Operation, caller: Caller, problem: Problem, now: float) -> Failed:
+        """``problem``: why the request of a call could not be read."""
+        return self._execution.malformed(operation, caller, problem, now)
 
     # Time
 
