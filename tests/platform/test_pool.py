@@ -122,6 +122,19 @@ def test_no_two_share_an_address_at_the_same_time(script: list[tuple[object, ...
                 assert not other.from_pool
 
 
+def test_an_address_of_the_pool_is_shared_with_nobody_whatever_the_sources() -> None:
+    rig = Rig(PlatformSettings(pools=TINY))
+    anna = rig.caller("anna", "sender")
+    one = reserve(rig, anna, sources=("192.0.2.1",), source_specific=True, duration=3600)
+    other = {"address": one.address, "sources": ("192.0.2.2",), "duration": 3600}
+    start = rig.now + 3600.0
+    problem = rig.refused("reserve", request(start, **other), anna)
+    assert [field.field for field in problem.fields] == ["address"]
+    reserve(rig, anna, one.ends + 7200.0, **other)
+    problem = rig.refused("reservation-change", q.ChangeReservation(one.id, duration=3 * 3600), anna)
+    assert [field.field for field in problem.fields] == ["duration"]
+
+
 def test_a_full_pool_says_so_and_a_later_time_is_free() -> None:
     rig = Rig(PlatformSettings(pools=TINY))
     anna = rig.caller("anna", "sender")

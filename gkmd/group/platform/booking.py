@@ -160,7 +160,12 @@ class Desk:
         moved = (after.starts, after.ends, after.lead) != (before.starts, before.ends, before.lead)
         if moved and ends > now:
             text = self._pool.conflict(
-                after.address, after.sources, schedule.opens(after), after.ends, before.id
+                after.address,
+                after.sources,
+                schedule.opens(after),
+                after.ends,
+                before.id,
+                after.from_pool,
             )
             if text:
                 if after.starts != before.starts:

@@ -70,18 +70,20 @@ class Pool:
         opens: float,
         ends: float,
         but: str = "",
+        from_pool: bool = False,
     ) -> str:
         """What else has this address in this time, for the sender to read; "" when nothing has.
 
-        Two source-specific transmissions share an address if no source sends both. ``but`` is the id of the
-        reservation that asks. Whose the other one is, is not said.
+        Two source-specific transmissions share an address if no source sends both and neither has it
+        ``from_pool``. ``but`` is the id of the reservation that asks. Whose the other one is, is not said.
         """
         if address in self._configured():
             return f"{address} belongs to a group of the operator"
         for key, other in self._taken.find(address).items():
             if key == but or not _overlap(other, opens, ends):
                 continue
-            if not (sources and other.sources) or not set(sources).isdisjoint(other.sources):
+            shared = sources and other.sources and not from_pool and not other.from_pool
+            if not shared or not set(sources).isdisjoint(other.sources):
                 return f"{address} is taken in this time by another transmission"
         return ""
 
