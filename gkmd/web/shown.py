@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import zoneinfo
+from collections.abc import Sequence
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -33,11 +34,43 @@ def when(instant: float | None, zone: str = "UTC") -> Markup:
         local = utc.astimezone(zone_of(zone))
     except (OverflowError, ValueError, OSError):
         return Markup("far away")
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+    # A line may break between date and time, and nowhere else.
+    return Markup('<time datetime="{}" title="{} UTC"><span>{}</span> <span>{}</span></time>').format(
         utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
         utc.strftime("%Y-%m-%d %H:%M:%S"),
-        local.strftime("%Y-%m-%d %H:%M %Z"),
+        local.strftime("%Y-%m-%d"),
+        local.strftime("%H:%M %Z"),
     )
+
+
+def period(starts: float, ends: float, zone: str) -> Markup:
+    """From when to when, as people say it: the day of the week, and the day of the end only when it differs."""
+    try:
+        first, last = (datetime.datetime.fromtimestamp(one, zone_of(zone)) for one in (starts, ends))
+    except (OverflowError, ValueError, OSError):
+        return Markup("far away")
+    end = last.strftime("%H:%M %Z" if last.date() == first.date() else "%a %Y-%m-%d %H:%M %Z")
+    begin = first.strftime(
+        "%a %Y-%m-%d %H:%M" if first.utcoffset() == last.utcoffset() else "%a %Y-%m-%d %H:%M %Z"
+    )
+    return Markup('<time datetime="{}">{}</time> to <time datetime="{}">{}</time>').format(
+        first.isoformat(), begin, last.isoformat(), end
+    )
+
+
+_KINDS: Final = {
+    "open": "everybody",
+    "names": "the sender's list",
+    "identities": "a known identity",
+    "classes": "subscription",
+    "price": "payment",
+    "vouchers": "voucher",
+}
+
+
+def ways(kinds: Sequence[str]) -> str:
+    """What admission asks for, as far as receivers may know it."""
+    return ", ".join(_KINDS.get(one, one) for one in kinds) or "ask the sender"
 
 
 def money(amount: Any, currency: str = "") -> str:
@@ -93,6 +126,6 @@ def environment(title: str, contact: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(when=when, money=money, duration=duration)
+    made.filters.update(when=when, money=money, duration=duration, period=period, ways=ways)
     made.globals.update(title=title, contact=contact, rule=rule)
     return made

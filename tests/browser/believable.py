@@ -15,16 +15,26 @@ from gkmd.crypto.passwords import Cost, hash_password
 
 ZONE = "Europe/Berlin"
 DAY = 86_400.0
+CREDIT = {"credit_limit": {"amount": 5000, "currency": "EUR"}}
 PEOPLE: dict[str, dict[str, Any]] = {
     "olga": {"name": "Olga Brandt", "roles": ["operator"]},
     "concerts": {"name": "City Concert Hall", "roles": ["sender", "receiver"]},
     "council": {"name": "Council press office", "roles": ["sender"]},
     "anna": {"name": "Anna Lindqvist", "classes": ["season"]},
     "bert": {"name": "Bert Okafor", "classes": ["season", "press"]},
-    "carla": {"name": "Carla Moreau", "credit_limit": {"amount": 5000, "currency": "EUR"}},
+    "carla": {"name": "Carla Moreau", **CREDIT},
     "deniz": {"name": "Deniz Aydın"},
     "emil": {"name": ""},
+    "gina": {"name": "Gina Rossi"},
+    "hanna.vogt": {"name": "Hanna Vogt", **CREDIT},
+    "ivan": {"name": "Ivan Petrov", **CREDIT},
+    "jonas": {"name": "Jonas Weber", **CREDIT},
+    "kirsten": {"name": "Kirsten Dahl", **CREDIT},
+    "liam": {"name": "Liam Byrne", **CREDIT},
+    "maria.s": {"name": "Maria Silva", **CREDIT},
+    "noor": {"name": "Noor Haddad", **CREDIT},
 }
+CROWD = ("hanna.vogt", "ivan", "jonas", "kirsten", "liam", "maria.s", "noor")
 HOSTS = [{"label": "studio"}, {"label": "backup", "identity": "fqdn:tx2.hall.example"}]
 NAMES = ("ingrid.holm@harbour.example", "season-ticket-0417", "Müller, Jörg", "press box 3")
 LONG_TITLE = (
@@ -61,24 +71,25 @@ def fill(world: PortalWorld, minutes: Sequence[float] = ()) -> Made:
     """Everything, beginning the day before. ``minutes``: before now, when receivers came to what is on."""
     made, now = Made(), world.now
     world.at(-DAY)
-    for login, more in PEOPLE.items():
+    # Where nobody looks at the pictures, fewer will do.
+    people = {login: more for login, more in PEOPLE.items() if minutes or login not in CROWD}
+    for login, more in people.items():
         world.call("user-add", login=login, password=PASSWORD, **more)
         if login != "emil":
             world.call("user-change", login=login, confirmed=True)
-    for login, amount in (("anna", 4250), ("bert", 1800), ("deniz", 2000)):
+    for login, amount in (("anna", 4250), ("bert", 1800), ("deniz", 2000), ("gina", 1500)):
         received = {"amount": amount, "currency": "EUR"}
         booking = {"reference": f"cash desk {login}", "memo": "cash desk"}
         world.call("user-credit", login=login, amount=received, **booking)
     _reserve(world, made, now)
     _yesterday(world, made)
     _invite(world, made)
-    arrivals = ["anna", "bert", "carla"]
+    world.tokens.clear()  # the night was long
+    arrivals = ["anna", "bert", "carla", *CROWD]
     for number, before in enumerate(sorted(minutes, reverse=True)):
         world.at(-before * 60)
         for login in arrivals[number :: len(minutes)]:
             _admit(world, made, login)
-    for login in PEOPLE:
-        world.tokens.pop(login, None)
     world.at(0)
     if not minutes:
         for login in arrivals[:2]:

@@ -17,8 +17,8 @@ def give_authenticator(person: Person) -> None:
     session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
 
 
-def test_a_passkey(desk: Desk) -> None:
-    person = desk.window("carla")
+def test_a_passkey(desk: Desk, world: PortalWorld) -> None:
+    person = desk.window("carla", token=world.new_token("carla"))
     give_authenticator(person)
     person.open("/account")
     person.page.locator("#f-passkey").fill("Carla's laptop")

@@ -85,7 +85,9 @@ class Desk:
             pytest.fail(f"no {CHROMIUM}: scripts/system lab installs it", pytrace=False)
         self._driver = sync_playwright().start()
         trusted = f"--ignore-certificate-errors-spki-list={self.world.spki()}"
-        self._browser = self._driver.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, trusted])
+        self._browser = self._driver.chromium.launch(
+            executable_path=CHROMIUM, args=[*ARGUMENTS, trusted, "--lang=en-GB"]
+        )
         return self
 
     def __exit__(

@@ -39,11 +39,11 @@ document.addEventListener("DOMContentLoaded", () => {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   let chart = null;
 
-  const draw = (joins) => {
+  const draw = (joins, until = 0) => {
     // Minutes without a join are zeros, so that the bars stand where they belong.
     const counts = new Map(joins);
     const first = joins.length ? joins[0][0] : 0;
-    const last = joins.length ? joins[joins.length - 1][0] : 0;
+    const last = joins.length ? Math.max(joins[joins.length - 1][0], until - until % 60) : 0;
     const times = [], values = [];
     for (let at = first; joins.length && at <= last && times.length < 20000; at += 60) {
       times.push(at);
@@ -59,9 +59,9 @@ document.addEventListener("DOMContentLoaded", () => {
       height: 220,
       tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), zone),
       legend: { show: false },
-      scales: { y: { range: (u, low, high) => [0, Math.max(1, high)] } },
+      scales: { x: { range: (u, low, high) => [low - 60, high + 60] }, y: { range: (u, low, high) => [0, Math.max(1, high)] } },
       axes: [
-        { stroke: ink, grid: { stroke: line }, ticks: { stroke: line } },
+        { stroke: ink, grid: { show: false }, ticks: { stroke: line }, incrs: [60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400], values: (u, times) => times.map((at) => clock.format(at * 1000)) },
         { stroke: ink, grid: { stroke: line }, ticks: { stroke: line }, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] },
       ],
       series: [{}, { label: "Joins", stroke: accent, fill: accent, paths: uPlot.paths.bars({ size: [0.8, 40] }), points: { show: false } }],
@@ -82,7 +82,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (now.textContent.trim() !== state.textContent) now.replaceChildren(state);
     rows("refused", Object.entries(found.refused).sort().map(([why, count]) => [why.replaceAll("-", " "), count]), "Nobody yet.");
     rows("joins", found.joins.map(([minute, count]) => [clock.format(minute * 1000), count]));
-    draw(found.joins);
+    draw(found.joins, Math.min(found.at, Number(box.dataset.ends)));
   };
 
   draw([...document.querySelectorAll("#joins td[data-minute]")].map((one) => [Number(one.dataset.minute), Number(one.textContent)]));
