@@ -18,18 +18,19 @@ from typing import Final, TypeAlias
 
 from gkmd.core.address import Path
 from gkmd.core.change import Journalled
-from gkmd.core.effect import Ask, AskPassword, Effect
+from gkmd.core.effect import Ask, AskPassword, Effect, Proof
 from gkmd.core.errors import CryptoError, LocalError
 from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
 from gkmd.group.doorkeeper import PasswordVerdict
-from gkmd.group.model import Left, RekeyOrder, Verdict
+from gkmd.group.model import Left, Refusal, RekeyOrder, Verdict
 from gkmd.ike import gcks_settings
 from gkmd.ike.auth_responder import AuthResponder
 from gkmd.ike.authenticate import Authenticator, canonical
 from gkmd.ike.credentials import Credentials
 from gkmd.ike.dropped import dropped
 from gkmd.ike.gcks_settings import Command, GcksSettings
+from gkmd.ike.grounds import proof_of
 from gkmd.ike.init_responder import InitResponder
 from gkmd.ike.notices import error_notify, error_of, fatal_of, name_of_notify
 from gkmd.ike.proposal import IkePolicy
@@ -214,9 +215,23 @@ class Gcks:
         if half is not None:
             self._init.table.remove(half, now)
             self._keeper.establish(turn, sa, waiting.method, waiting.initial_contact, now)
+        if verdict.refusal is None and self._is_anothers(ask):
+            verdict = Verdict(Refusal.NOT_AUTHORIZED, detail="a member with a key has this name")
         payloads = self._registrar.decide(turn, ask, waiting, verdict, now)
         self._keeper.reply(turn, sa, waiting.exchange, [*waiting.proof, *payloads], waiting.path, now)
         return self._keeper.finish(turn)
+
+    def _is_anothers(self, ask: Ask) -> bool:
+        """Whether the name of a password is in the group as that of somebody who has a key: above all as a
+        sender's, whose SA would end.
+        """
+        policy = self._directory.policy_of(ask.group_id) if ask.proof is Proof.PASSWORD else None
+        if policy is None:
+            return False
+        return any(
+            proof_of(sa.grounds) is Proof.CONFIGURED and policy.name in self._directory.groups_over(sa.spi_r)
+            for sa in self._keeper.table.of_peer(ask.identity)
+        )
 
     # --- requests on an established SA ------------------------------------------------------------
 
@@ -236,7 +251,9 @@ class Gcks:
             group=policy.name if policy else str(request.group_id),
             reason=request.leaving.name,
         )
-        self._keeper.left(turn, self._directory.leave(request.group_id, sa.peer, now), now)
+        mine = self._keeper.of_same_peer(sa)
+        if policy is not None and any(policy.name in self._directory.groups_over(one.spi_r) for one in mine):
+            self._keeper.left(turn, self._directory.leave(request.group_id, sa.peer, now), now)
         self._keeper.reply(turn, sa, ExchangeType.GSA_REGISTRATION, [], path, now)
 
     def _on_informational(

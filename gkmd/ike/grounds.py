@@ -51,4 +51,12 @@ def proof_of(grounds: str) -> Proof:
     return _PROOFS.get(grounds.partition(" ")[0], Proof.CONFIGURED)
 
 
+def whose(grounds: str) -> str:
+    """Who the grounds say that a peer is, beside its name. Names for passwords are chosen by whoever signs up
+    or makes a list: peers of one name are the same one only when this is the same, too.
+    """
+    kind = grounds.partition(" ")[0]
+    return grounds if kind in _PROOFS else ""
+
+
 _PROOFS: Final = {TICKET: Proof.TICKET, PASSWORD: Proof.PASSWORD}

@@ -17,6 +17,7 @@ from gkmd.group.directory import Directory
 from gkmd.group.model import Left
 from gkmd.ike.dropped import dropped
 from gkmd.ike.gcks_settings import GcksSettings
+from gkmd.ike.grounds import whose
 from gkmd.ike.ledger import Ledger
 from gkmd.ike.rekey_sender import send_orders
 from gkmd.ike.sa import IkeSa, SaState
@@ -120,12 +121,19 @@ class SaKeeper:
         """The peer is authenticated and the SA is kept. RFC 7296 2.4: INITIAL_CONTACT ends its older ones."""
         assert sa.peer is not None
         turn.tells.append(sa.move(SaState.ESTABLISHED, reason))
-        older = self.table.of_peer(sa.peer)
+        older = self.of_same_peer(sa)
         keep = 0 if initial_contact else max(0, self._settings.sas_per_peer - 1)
         for other in older[: max(0, len(older) - keep)]:
             self.end(turn, other, "replaced by a newer IKE SA of the same peer", now)
         self.table.add(sa)
         self._arm(sa)
+
+    def of_same_peer(self, sa: IkeSa) -> tuple[IkeSa, ...]:
+        """The SAs of the peer that this one is with, oldest first; not those of others by the same name."""
+        if sa.peer is None:
+            return ()
+        mine = whose(sa.grounds)
+        return tuple(other for other in self.table.of_peer(sa.peer) if whose(other.grounds) == mine)
 
     def end(self, turn: Turn, sa: IkeSa, reason: str, now: float, *, linger: bool = False) -> None:
         """The SA goes, and with it the members that registered over it. ``linger``: its last reply may be

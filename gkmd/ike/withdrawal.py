@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from gkmd.core.change import Change, DropMember
+from gkmd.core.effect import Proof
 from gkmd.core.identity import Identity
 from gkmd.group.directory import Directory
 from gkmd.ike.authenticate import Authenticator, canonical
+from gkmd.ike.grounds import proof_of
 from gkmd.ike.half_open import HalfOpen, HalfOpenTable
 from gkmd.ike.registrar import Registrar
 from gkmd.ike.removal import DELETE_IKE_SA, deletion_of
@@ -57,21 +59,25 @@ class Withdrawal:
         self, turn: Turn, identities: Iterable[Identity], changes: Iterable[Change], now: float
     ) -> None:
         """End what the platform has taken its word back for. ``changes``: what it has done about it already,
-        for the members that it has dropped are told all the same.
+        for the members that it has dropped are told all the same. Who has credentials of the configuration by
+        the same name does not rest on the platform's word.
         """
         disowned = {canonical(identity) for identity in identities}
         if not disowned:
             return
         for half in self._half_open:
-            claimed = half.login.identity if half.login is not None else None
-            if half.sa is not None and {half.sa.peer, claimed} & disowned:
+            if half.sa is None:
+                continue
+            login, proved = half.login, half.sa.peer is not None and _by_platform(half.sa)
+            named = login.identity if login is not None else half.sa.peer if proved else None
+            if named in disowned:
                 self._end_half(turn, half, half.sa, _DISOWNED, now)
         left: dict[Identity, list[str]] = {}
         for change in changes:
             if isinstance(change, DropMember):
                 left.setdefault(canonical(change.identity), []).append(change.group)
         for identity in disowned:
-            for sa in self._keeper.table.of_peer(identity):
+            for sa in filter(_by_platform, self._keeper.table.of_peer(identity)):
                 self._end(turn, sa, _DISOWNED, left.get(identity, ()), now)
 
     def _end_half(self, turn: Turn, half: HalfOpen, sa: IkeSa, reason: str, now: float) -> None:
@@ -103,6 +109,10 @@ def _deletions(directory: Directory, groups: Sequence[str]) -> Iterator[list[Pay
 
 def _reason(authenticator: Authenticator, sa: IkeSa) -> str:
     return "" if sa.peer is None else authenticator.withdrawn(sa.peer, sa.grounds)
+
+
+def _by_platform(sa: IkeSa) -> bool:
+    return proof_of(sa.grounds) is not Proof.CONFIGURED
 
 
 def _tell(turn: Turn, sa: IkeSa, reason: str) -> None:
