@@ -41,12 +41,14 @@ class Command:
     """``run`` gets the arguments by name; ``arguments`` are all required strings. It may raise LocalError,
     and may return an awaitable of its result.
 
-    What ``changes`` something is logged with the user who asked for it.
+    What ``changes`` something is logged with the user who asked for it; once it was carried out ``note`` is
+    told the user id and the arguments.
     """
 
     run: Callable[..., object]
     arguments: tuple[str, ...] = ()
     changes: bool = False
+    note: Callable[[int, Mapping[str, str]], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +160,17 @@ class ControlServer:
         ):
             expected = ", ".join(command.arguments) or "no arguments"
             raise LocalError(f"{name} takes {expected} (strings); found {', '.join(arguments) or 'none'}")
+        process, user = peer_of(connection)
         if command.changes:
-            process, user = peer_of(connection)
             self.events.tell(
                 "operator-command", "info", {"command": name, **arguments, "uid": user, "pid": process}
             )
         result = command.run(**arguments)
-        return await result if isinstance(result, Awaitable) else result
+        if isinstance(result, Awaitable):
+            result = await result
+        if command.note is not None:
+            command.note(user, arguments)
+        return result
 
     async def _stream(
         self,

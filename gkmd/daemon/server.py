@@ -6,7 +6,9 @@ import asyncio
 import gc
 import os
 import pwd
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -137,6 +139,8 @@ class Server:
 
     def start(self) -> None:
         self._driver.start()
+        if self._keys is not None and self._platform is not None:
+            self._platform.noted("key-log", os.getuid(), {})
         self._udp.start(asyncio.get_running_loop(), self._driver.receive, self._driver.drained)
 
     async def stop(self) -> None:
@@ -172,9 +176,15 @@ class Server:
             "groups": Command(lambda: [server_views.group_view(one) for one in directory.groups()]),
             "members": Command(lambda group: server_views.members_view(directory, group), ("group",)),
             "sas": Command(lambda group: server_views.sas_view(directory, group), ("group",)),
-            "rekey": Command(self._rekey, ("group",), changes=True),
-            "remove": Command(self._remove, ("group", "identity"), changes=True),
+            "rekey": Command(self._rekey, ("group",), changes=True, note=self._noted("rekey")),
+            "remove": Command(
+                self._remove, ("group", "identity"), changes=True, note=self._noted("member-remove")
+            ),
         }
+
+    def _noted(self, action: str) -> Callable[[int, Mapping[str, str]], object] | None:
+        """Where the platform's audit log is told what the operator did without it; None without one."""
+        return None if self._platform is None else partial(self._platform.noted, action)
 
     def portals_commands(self) -> dict[str, StructuredCommand] | None:
         """What the portal can ask for on its own socket, None without a platform."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gkmd.api import requests as q
 from gkmd.api import results as r
 from gkmd.core.change import Journalled
+from gkmd.core.identity import Identity
 from gkmd.core.rng import Rng
 from gkmd.daemon.control import StructuredCommand
 from gkmd.daemon.events import Events
@@ -45,6 +46,7 @@ class ServerPlatform:
         self._config = config
         self._measure: Final = measure
         self._driver: ServerDriver | None = None
+        self._now: Callable[[], float] | None = None
         self._service: PlatformService | None = None
         kept = tuple(fact for fact in journalled.facts if fact.KIND not in _ARCHIVED)
         newest = tuple(fact for fact in journalled.facts if fact.KIND in _ARCHIVED)
@@ -55,13 +57,21 @@ class ServerPlatform:
         self.policies: Final[tuple[GroupPolicy, ...]] = self.platform.reservations.policies(now)
 
     def join(self, driver: ServerDriver, archive: Archive, events: Events, now: Callable[[], float]) -> None:
-        self._driver = driver
+        self._driver, self._now = driver, now
         self._service = PlatformService(self.platform, driver, archive, self._pool, events, now, Apply)
 
     def commands(self, *, portal: bool) -> dict[str, StructuredCommand]:
         assert self._service is not None
         service = self._service
         return {"platform": service.portals_command() if portal else service.operators_command()}
+
+    def noted(self, action: str, user: int, arguments: Mapping[str, str]) -> None:
+        """One line of the audit log about what the Unix user ``user`` did beside the API."""
+        assert self._driver is not None
+        assert self._now is not None
+        group, identity = arguments.get("group", ""), arguments.get("identity", "")
+        who = Identity.parse(identity) if identity else None
+        self._driver.command(Apply(self.platform.noted(f"unix:{user}", action, group, who, self._now())))
 
     def adopt(self, config: PlatformConfig) -> None:
         """The settings of a new configuration; socket and threads stay until a restart."""

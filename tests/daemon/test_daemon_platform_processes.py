@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import time
@@ -184,7 +185,7 @@ def test_who_pays_and_who_is_listed_is_let_in_once(made: World) -> None:
     wait_for("the wrong password", lambda: eve.ask("status")["events"].get("connect-failed"))
     assert [one["by"] for one in receivers(made, opera)] == ["names", "price"]
     server.kill()
-    server.start()
+    server.start("--keylog", "keys")
     server.ready()
     assert len(server.ask("members", group=opera)) == 2
     buyer.ask("leave", group=opera)
@@ -193,6 +194,15 @@ def test_who_pays_and_who_is_listed_is_let_in_once(made: World) -> None:
     wait_for("the buyer back", lambda: len(server.ask("members", group=opera)) == 2)
     (total,) = call(made, "statement", id=opera)["totals"]
     assert (total["charges"], total["gross"]) == (1, 250)
+    # What the operator does to groups beside the API is in the audit log like everything else.
+    server.ask("remove", group=opera, identity=f"keyid:{ticket['id']}")
+    server.ask("rekey", group=opera)
+    with pytest.raises(LocalError, match="not a member"):
+        server.ask("remove", group=opera, identity="keyid:nobody")
+    lines = {line["action"]: line for line in call(made, "audit", newest=True)["lines"]}
+    assert lines["member-remove"]["subject"] == lines["rekey"]["subject"] == opera
+    assert lines["member-remove"]["detail"] == {"party": [call(made, "user-show", login="bob")["id"]]}
+    assert lines["rekey"]["actor"] == lines["key-log"]["actor"] == f"unix:{os.getuid()}"
     assert call(made, "ledger")["balanced"]
     assert call(made, "audit-verify")["broken"] is None
     assert 'gkmd_charged_minor_units{currency="EUR"} 250.0' in server.ask("metrics")

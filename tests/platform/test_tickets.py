@@ -60,6 +60,20 @@ def held(rig: DoorRig, code: str) -> str:
 # Issue
 
 
+def test_who_reads_a_secret_leaves_a_line_and_who_looks_again_at_once_no_other(rig: DoorRig) -> None:
+    rig.reserve(OPEN)
+    ticket = issue(rig)
+    rig.do("ticket-list", q.Nothing(), "rx")
+    assert rig.audited("ticket-read") == []
+    assert rig.do("ticket-show", q.ById(ticket.id), "rx").secret
+    assert issue(rig).secret == ticket.secret
+    (line,) = rig.audited("ticket-read")
+    assert (line.actor, line.subject, line.detail) == (rig.account("rx").id, "talk", {"ticket": ticket.id})
+    rig.now += 601
+    rig.do("ticket-show", q.ById(ticket.id), "rx")
+    assert len(rig.audited("ticket-read")) == 2
+
+
 def test_a_second_issue_gives_the_same_ticket_with_what_is_new(rig: DoorRig) -> None:
     rig.reserve({"any": [VOUCHERS, PRICE]})
     rig.pay("rx", 1000)

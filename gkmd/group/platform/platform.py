@@ -196,6 +196,15 @@ class Platform:
         """``problem``: why the request of a call could not be read."""
         return self._execution.malformed(operation, caller, problem, now)
 
+    def noted(self, actor: str, action: str, group: str, identity: Identity | None, now: float) -> Left:
+        """An audit line about what was done to a group, or to this member of it, without an operation."""
+        detail = {}
+        if identity is not None:
+            known = self.parties.may_be(group, identity) or {self.parties.make("", str(identity), now)}
+            detail["party"] = sorted(known)
+        self.audit.note(actor, action, group, now, **detail)
+        return Left(self.facts.commit(), ())
+
     # Time
 
     def start(self, now: float) -> Left:

@@ -19,6 +19,7 @@ from gkmd.group.model import Refusal
 from gkmd.group.platform import schedule, voucher_codes
 from gkmd.group.platform.access import account_of
 from gkmd.group.platform.accounts import Accounts
+from gkmd.group.platform.allowance import Allowance
 from gkmd.group.platform.assessment import Assessor, Receiver
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.entitlement import Denial
@@ -34,6 +35,7 @@ from gkmd.group.platform.work import Handlers, Who, Work
 
 SECRET_OCTETS: Final = 32
 REVOKED_KEPT: Final = 8  # of one party and transmission: who comes with an older one is not told why
+_READ_AGAIN: Final = 600.0  # seconds
 
 Shows: TypeAlias = Callable[[Reservation, Who, float], r.Transmission]
 
@@ -51,6 +53,7 @@ class Tickets:
         "_held",
         "_lock_out",
         "_of_party",
+        "_reads",
         "_rng",
         "_settings",
         "_shows",
@@ -78,6 +81,7 @@ class Tickets:
         self._lock_out: Final = lock_out
         self._shows: Final = shows
         self._rng: Final = rng
+        self._reads: Final = Allowance(1 / _READ_AGAIN, 1.0)
         self._of_party: Final = facts.index(Ticket, lambda ticket: ticket.party)
         self._held: Final = facts.index(Ticket, lambda ticket: _purpose(ticket))
 
@@ -217,6 +221,8 @@ class Tickets:
             self._facts.put(ticket)
             detail = {"ticket": ticket.id, "most": ticket.most, "currency": ticket.currency}
             self._audit.note(work.who.actor, action, reservation.id, now, party=account.id, **detail)
+        else:
+            self._note_read(ticket, work)
         return self._view(ticket, reservation, work)
 
     def _voucher(self, code: str, reservation: Reservation, account: Account, work: Work) -> str:
@@ -269,9 +275,20 @@ class Tickets:
 
     def _show(self, request: q.ById, work: Work) -> r.TicketView:
         ticket, reservation = self._own(request.id, work)
-        if work.who.actor != ticket.party:
-            self._audit.note(work.who.actor, "ticket-read", reservation.id, work.now, ticket=ticket.id)
+        self._note_read(ticket, work)
         return self._view(ticket, reservation, work)
+
+    def _note_read(self, ticket: Ticket, work: Work) -> None:
+        """Who reads a secret, or looks at somebody else's ticket. A holder who looks at its own again and
+        again leaves one line for all that it reads soon after another.
+        """
+        actor = work.who.actor
+        mine = actor == ticket.party
+        if mine and ticket.revoked is not None:
+            return  # its secret is not shown
+        if mine and self._reads.take(f"{actor} {ticket.id}", work.now) is not None:
+            return
+        self._audit.note(actor, "ticket-read", ticket.reservation, work.now, ticket=ticket.id)
 
     def _revoke(self, request: q.ById, work: Work) -> r.Nothing:
         ticket, reservation = self._own(request.id, work)
@@ -310,6 +327,8 @@ class Tickets:
             self._facts.put(ticket)
             detail = {"ticket": ticket.id, "label": host.label}
             self._audit.note(work.who.actor, "sender-ticket", reservation.id, work.now, **detail)
+        else:
+            self._note_read(ticket, work)
         return self._view(ticket, reservation, work)
 
     # Both
