@@ -133,10 +133,9 @@ class Directory:
             # A fault of ours: what was charged is given back, and both are journalled with the next change.
             group.owe((*admitted, *self.undone(ask, now)))
             raise
-        joined = replace(joined, changes=joined.changes + admitted)
         if len(joined.changes) > 1:  # more than the member itself
             self._arm(group)
-        return joined
+        return Joined(joined.view, joined.changes + admitted, joined.orders) if admitted else joined
 
     def _admitted(self, group: Group, ask: Ask, verdict: Verdict, now: float) -> tuple[Change, ...]:
         if self._doorkeeper is None or not group.reserved:

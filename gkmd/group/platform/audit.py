@@ -226,15 +226,16 @@ _quoted: Final = json.encoder.encode_basestring
 
 def _is_plain(value: object) -> bool:
     """It will be read as what it is."""
-    kind = type(value)
-    return (kind is str and value.isascii()) or (kind is int and -_MOST_PLAIN < value < _MOST_PLAIN)
+    if type(value) is str:
+        return value.isascii()
+    return type(value) is int and -_MOST_PLAIN < value < _MOST_PLAIN
 
 
 def _member(name: str, value: object) -> str:
     """As ``_canonical`` would have it; most members are text and numbers."""
-    kind = type(value)
-    text = _quoted(value) if kind is str else str(value) if kind is int else _canonical(value)
-    return f"{_quoted(name)}:{text}"
+    if type(value) is str:
+        return f"{_quoted(name)}:{_quoted(value)}"
+    return f"{_quoted(name)}:{value if type(value) is int else _canonical(value)}"
 
 
 def _digest(

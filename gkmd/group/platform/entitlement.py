@@ -129,8 +129,8 @@ class _All:
         self._parts: Final = parts
 
     def options(self, standing: Standing) -> _Options:
-        sums: _Options = (_Option("", 0, False, ()),)
-        for part in self._parts:
+        sums = self._parts[0].options(standing)
+        for part in self._parts[1:]:
             more = part.options(standing)
             sums = _least(
                 _Option(
