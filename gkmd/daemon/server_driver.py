@@ -146,7 +146,7 @@ class ServerDriver(Driver):
         try:
             right = check.known and found.result()
             verdict = (
-                PasswordVerdict(None, grounds=check.grounds)
+                PasswordVerdict(None, grounds=check.grounds, identity=check.identity)
                 if right
                 else PasswordVerdict(Refusal.WRONG_PASSWORD)
             )

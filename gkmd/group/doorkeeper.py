@@ -24,7 +24,7 @@ class PasswordCheck:
     ``verifier`` is an argon2id string; for a name that does not exist that of nobody's password, so that the
     answer takes as long. ``grounds``: whose password it is, a list's or an account's. A name alone does not
     say: every sender makes lists with names and passwords of his choice, and the IKE SA may ask for groups
-    of others.
+    of others. ``identity``: the one form of the name, however it was written; who has it is one member.
     """
 
     verifier: str
@@ -32,17 +32,19 @@ class PasswordCheck:
     refusal: Refusal | None = None
     come_back: float | None = None
     grounds: str = ""
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordVerdict:
-    """The shell's answer to an AskPassword. ``refusal`` None: it is the password. ``grounds`` are those of
-    the check; the IKE SA keeps them, and every Ask over it has them.
+    """The shell's answer to an AskPassword. ``refusal`` None: it is the password. ``grounds`` and
+    ``identity`` are those of the check; the IKE SA keeps them, and every Ask over it has them.
     """
 
     refusal: Refusal | None
     come_back: float | None = None
     grounds: str = ""
+    identity: Identity | None = None
 
 
 class Doorkeeper(Protocol):

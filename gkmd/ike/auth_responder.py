@@ -220,6 +220,7 @@ class AuthResponder:
             self._fail_login(turn, half, sa, verdict, check.path, now)
             return
         login.stage, login.grounds = Stage.PASSED, verdict.grounds
+        login.identity = verdict.identity or login.identity
         self._send(turn, sa, [success()], check.path)
 
     def _finish_login(

@@ -40,10 +40,15 @@ def ask(number: int, password: str = "right") -> AskPassword:
 class Machine(ScriptedMachine):
     """Notes the verdicts on passwords."""
 
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.verdicts: list[PasswordVerdict] = []
+
     def answer(self, ask: Any, verdict: Any, now: float) -> list[Effect]:
         if isinstance(verdict, PasswordVerdict):
             found = "right" if verdict.refusal is None else verdict.refusal.value
             self.notes.append(f"password {ask.number} {found}")
+            self.verdicts.append(verdict)
             return [persist(ask.number), send(f"reply {ask.number}")]
         return super().answer(ask, verdict, now)
 
@@ -107,6 +112,18 @@ def test_a_name_that_does_not_exist_is_compared_and_never_right() -> None:
         rig.hear(ask(1))
         await rig.until("send reply 1")
         assert "password 1 wrong-password" in rig.notes
+        rig.pool.close()
+
+    asyncio.run(run())
+
+
+def test_the_verdict_says_whose_password_it_is() -> None:
+    async def run() -> None:
+        rig = Rig()
+        rig.check = PasswordCheck("right", known=True, grounds="account:a-rx", identity=NAME)
+        rig.hear(ask(1))
+        await rig.until("send reply 1")
+        assert rig.machine.verdicts == [PasswordVerdict(None, grounds="account:a-rx", identity=NAME)]
         rig.pool.close()
 
     asyncio.run(run())

@@ -11,7 +11,7 @@ from eap_rig import PASSWORD, SERVER, login, login_world
 from endpoint_rig import SERVER_ID, World, ask, established, join, note, policy, psk
 from porter import Porter
 
-from gkmd.core.effect import Ask, Proof
+from gkmd.core.effect import Ask, AskPassword, Proof
 from gkmd.core.identity import Identity, IdentityPattern
 from gkmd.group.doorkeeper import PasswordVerdict
 from gkmd.group.model import Left, Refusal, SenderRule, Verdict
@@ -148,3 +148,19 @@ def test_the_host_takes_its_place_from_who_was_there_before() -> None:
     )
     world.run(2)
     assert world.directory.members("news") == (member,)
+
+
+def test_a_peer_has_the_one_form_of_its_name() -> None:
+    """As the platform says; whatever was written is covered by AUTH all the same."""
+
+    class Folding(Reserved):
+        def judged(self, ask: AskPassword) -> PasswordVerdict:
+            return replace(super().judged(ask), identity=CAM)
+
+    written = Identity.parse("keyid:CAM")
+    world = login_world(doorkeeper=Folding(passwords={written: PASSWORD}, verdict=verdict))
+    world.add(0, credentials=login(written), identity=written)
+    world.run(2)
+    (member,) = world.directory.members("news")
+    _, sa = established(world)
+    assert (member.identity, sa.peer, world.asks[-1].identity) == (CAM, CAM, CAM)

@@ -29,7 +29,7 @@ from gkmd.group.platform.billing import Billing
 from gkmd.group.platform.entitlement import Denial, Entitlement
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.lock_out import LockOut
-from gkmd.group.platform.parties import OF_ACCOUNT, OF_LIST, Parties, name_in
+from gkmd.group.platform.parties import OF_ACCOUNT, OF_LIST, Parties, identity_of, name_in
 from gkmd.group.platform.records import Admission, Reservation, Ticket, Voucher
 from gkmd.group.platform.refusal_log import RefusalLog
 from gkmd.group.platform.statistics import StatisticsBook
@@ -155,27 +155,33 @@ class Door:
         Until ``password_tried`` it counts as wrong for its name, so that many attempts at once are many. For
         the address it does not: a thousand receivers may be behind one.
         """
-        tried, verifier, grounds = self._verifier(ask)
+        tried, verifier, grounds, identity = self._verifier(ask)
         come_back = self._lock_out.refusal(tried, str(ask.address), now)
         if come_back is not None:
             return PasswordCheck(NOBODY, False, Refusal.LOCKED_OUT, come_back)
         self._lock_out.failed(tried, "", now)
-        return PasswordCheck(verifier or NOBODY, verifier != "", grounds=grounds if verifier else "")
+        if not verifier:
+            return PasswordCheck(NOBODY, False)
+        return PasswordCheck(verifier, True, grounds=grounds, identity=identity)
 
-    def _verifier(self, ask: AskPassword) -> tuple[str, str, str]:
-        """The name for the lock-out, the verifier ("" when there is none), and what the password is of."""
+    def _verifier(self, ask: AskPassword) -> tuple[str, str, str, Identity]:
+        """The name for the lock-out, the verifier ("" when there is none), what the password is of, and the
+        one form of the name.
+        """
         name, reservation = name_in(ask.identity), self._reservation(ask.group_id)
         folded = fold(name)
         if reservation is None or not name:
             # No account's password opens a group of the configuration; what is tried there is counted, too.
-            return tried_name("", folded), "", ""
+            return tried_name("", folded), "", "", ask.identity
         entry = self._assessor.listed(reservation.id, folded)
         if entry is not None and entry.verifier:
-            return tried_name(reservation.id, folded), entry.verifier, OF_LIST + reservation.id
+            grounds = OF_LIST + reservation.id
+            return tried_name(reservation.id, folded), entry.verifier, grounds, identity_of(folded)
         account = self._accounts.by_login(name)
         if account is None:
-            return fold_login(name), "", ""
-        return account.login, account.password.reveal().decode("ascii"), OF_ACCOUNT + account.id
+            return fold_login(name), "", "", ask.identity
+        verifier = account.password.reveal().decode("ascii")
+        return account.login, verifier, OF_ACCOUNT + account.id, identity_of(account.login)
 
     def password_tried(self, ask: AskPassword, verdict: PasswordVerdict, now: float) -> tuple[Change, ...]:
         tried, origin = self._verifier(ask)[0], str(ask.address)
