@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gkmd.api.nouns import END
+
 _HEAD = """# The REST API
 
 Made from the code by `python -m gkmd.web.openapi > docs/api.md`; do not edit. The same as a machine reads it
@@ -97,7 +99,7 @@ def _shape(schema: dict[str, Any]) -> str:
         return f"array of {inner}" + _limits(schema, "minItems", "maxItems", "")
     if kind == "string":
         text = "string" + _limits(schema, "minLength", "maxLength", " characters")
-        pattern = schema.get("pattern")
+        pattern = schema.get("pattern", "").replace(END, "$")
         return f"{text} like `{pattern}`".replace("|", "\\|") if pattern else text
     return str(kind) + _limits(schema, "minimum", "maximum", "")
 

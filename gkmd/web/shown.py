@@ -44,15 +44,14 @@ def when(instant: float | None, zone: str = "UTC") -> Markup:
 
 
 def period(starts: float, ends: float, zone: str) -> Markup:
-    """From when to when, as people say it: the day of the week, and the day of the end only when it differs."""
+    """From when to when, with the days of the week; the end's day only when it is another."""
     try:
         first, last = (datetime.datetime.fromtimestamp(one, zone_of(zone)) for one in (starts, ends))
     except (OverflowError, ValueError, OSError):
         return Markup("far away")
     end = last.strftime("%H:%M %Z" if last.date() == first.date() else "%a %Y-%m-%d %H:%M %Z")
-    begin = first.strftime(
-        "%a %Y-%m-%d %H:%M" if first.utcoffset() == last.utcoffset() else "%a %Y-%m-%d %H:%M %Z"
-    )
+    same = first.utcoffset() == last.utcoffset()
+    begin = first.strftime("%a %Y-%m-%d %H:%M" if same else "%a %Y-%m-%d %H:%M %Z")
     return Markup('<time datetime="{}">{}</time> to <time datetime="{}">{}</time>').format(
         first.isoformat(), begin, last.isoformat(), end
     )

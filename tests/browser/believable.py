@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from portal_world import PASSWORD, PortalWorld
@@ -67,8 +67,10 @@ def euro(amount: int) -> dict[str, Any]:
     return {"price": {"amount": amount, "currency": "EUR"}}
 
 
-def fill(world: PortalWorld, minutes: Sequence[float] = ()) -> Made:
-    """Everything, beginning the day before. ``minutes``: before now, when receivers came to what is on."""
+def fill(world: PortalWorld, minutes: Sequence[float] = (), settle: Callable[[], object] = bool) -> Made:
+    """Everything, beginning the day before. ``minutes``: before now, when receivers came to what is on; after
+    each ``settle`` waits for the statistics, which are journalled once in a second.
+    """
     made, now = Made(), world.now
     world.at(-DAY)
     # Where nobody looks at the pictures, fewer will do.
@@ -90,6 +92,7 @@ def fill(world: PortalWorld, minutes: Sequence[float] = ()) -> Made:
         world.at(-before * 60)
         for login in arrivals[number :: len(minutes)]:
             _admit(world, made, login)
+        settle()
     world.at(0)
     if not minutes:
         for login in arrivals[:2]:

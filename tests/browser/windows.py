@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -85,8 +86,9 @@ class Desk:
             pytest.fail(f"no {CHROMIUM}: scripts/system lab installs it", pytrace=False)
         self._driver = sync_playwright().start()
         trusted = f"--ignore-certificate-errors-spki-list={self.world.spki()}"
+        words = [*ARGUMENTS, trusted, "--lang=en-GB"]
         self._browser = self._driver.chromium.launch(
-            executable_path=CHROMIUM, args=[*ARGUMENTS, trusted, "--lang=en-GB"]
+            executable_path=CHROMIUM, args=words, env={**os.environ, "LANGUAGE": "en_GB"}
         )
         return self
 
