@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import unicodedata
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from gkmd.api.nouns import Amount
 from gkmd.api.problem import FieldProblem, Problem
 from gkmd.core.rng import Rng
 from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.records import Account, Passkey
 
 _LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._@+-")
@@ -54,7 +54,7 @@ class Accounts:
 
     def new_id(self) -> str:
         while True:
-            id = "a-" + base64.b32encode(self._rng(10)).decode("ascii").lower()
+            id = new_id("a-", self._rng)
             if self.get(id) is None:
                 return id
 

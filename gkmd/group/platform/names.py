@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from gkmd.crypto.passwords import check_verifier
 from gkmd.group.platform import schedule
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.records import SEPARATOR, ListedName, Reservation
 from gkmd.group.platform.work import Handlers, Work
 
@@ -115,7 +115,7 @@ class Names:
                 self._drop(id)  # whoever begins anew has given up the one before
         if len(self._imports) >= MOST_IMPORTS:
             raise Problem("busy", f"{MOST_IMPORTS} imports are under way; try again in a few minutes")
-        id = "i-" + base64.b32encode(self._rng(10)).decode("ascii").lower()
+        id = new_id("i-", self._rng)
         self._imports[id] = Staged(reservation.id, work.now)
         return r.Import(id, 0)
 

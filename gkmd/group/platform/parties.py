@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 from typing import Final
 
@@ -13,6 +12,7 @@ from gkmd.core.rng import Rng
 from gkmd.group.platform import schedule
 from gkmd.group.platform.accounts import Accounts
 from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.records import Account, Admission, Party, Reservation, Ticket
 from gkmd.group.platform.settings import PlatformSettings
 
@@ -157,8 +157,3 @@ class Parties:
 
 def _name_key(reservation: str, name: str) -> tuple[str, str] | None:
     return (reservation, name) if name else None
-
-
-def new_id(prefix: str, rng: Rng, octets: int = 10) -> str:
-    """``prefix`` and base32 in lower case without padding."""
-    return prefix + base64.b32encode(rng(octets)).decode("ascii").lower().rstrip("=")

@@ -7,7 +7,6 @@ speaks to the provider; here is only what was agreed, and what the provider has 
 
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 from typing import Final
 
@@ -22,6 +21,7 @@ from gkmd.group.platform.access import account_of
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.balances import Balances
 from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.ledger import Ledger, balance_of, provider_of
 from gkmd.group.platform.once import Once
 from gkmd.group.platform.providers import ProviderEvent
@@ -87,7 +87,7 @@ class Payments:
                 "too-many-requests", f"{begun} payments were begun today and not finished: finish one of them"
             )
         payment = Payment(
-            "pay-" + base64.b32encode(self._rng(10)).decode("ascii").lower(),
+            new_id("pay-", self._rng),
             account.id,
             request.provider,
             amount.amount,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import heapq
 import re
 import unicodedata
@@ -25,6 +24,7 @@ from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.billing import Billing
 from gkmd.group.platform.booking import Desk, security_of
 from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.names import Names
 from gkmd.group.platform.once import Once
 from gkmd.group.platform.pool import Pool
@@ -425,7 +425,7 @@ class Reservations:
         plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode("ascii").lower()
         slug = re.sub(r"[^a-z0-9]+", "-", plain)[:_SLUG].strip("-") or "transmission"
         while True:
-            id = f"{slug}-{base64.b32encode(self._rng(5)).decode('ascii').lower()[:6]}"
+            id = new_id(f"{slug}-", self._rng, 6)
             taken = self._groups is not None and self._groups.holds(id)
             if self.get(id) is None and not taken:
                 return id

@@ -24,10 +24,11 @@ from gkmd.group.platform.assessment import Assessor, Receiver
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.entitlement import Denial
 from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.member_file import ticket_file
 from gkmd.group.platform.outcome import Verify
-from gkmd.group.platform.parties import OF_LIST, identity_of, new_id, ticket_in
+from gkmd.group.platform.parties import OF_LIST, identity_of, ticket_in
 from gkmd.group.platform.records import Account, Reservation, Ticket
 from gkmd.group.platform.settings import PlatformSettings
 from gkmd.group.platform.vouchers import Vouchers
@@ -340,7 +341,7 @@ class Tickets:
         old = sorted(self._held.find((reservation.id, party, sends, label)).values(), key=lambda t: t.created)
         for ticket in old[: max(0, len(old) - REVOKED_KEPT + 1)]:
             self._facts.drop(ticket)
-        id = new_id("t-", self._rng, 13)[:22]
+        id = new_id("t-", self._rng, 20)
         secret = SecretBytes(self._rng(SECRET_OCTETS))
         return Ticket(id, secret, reservation.id, party, label, sends, "", "", 0, "", now, None)
 

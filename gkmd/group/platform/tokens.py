@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Final
 
 from gkmd.api import requests as q
@@ -12,6 +11,7 @@ from gkmd.core.rng import Rng
 from gkmd.group.platform.access import API_PREFIX, account_of, digest_of, new_token
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.records import ApiToken
 from gkmd.group.platform.work import Handlers, Work
 
@@ -54,7 +54,7 @@ class Tokens:
             text = "the scope operate is for operators"
             raise Problem("invalid", f"scopes: {text}", (FieldProblem("scopes", text),))
         text = API_PREFIX + new_token(self._rng)
-        id = "tk-" + base64.b32encode(self._rng(10)).decode("ascii").lower()
+        id = new_id("tk-", self._rng)
         token = ApiToken(id, digest_of(text), account.id, request.name, scopes, now, request.expires)
         self._facts.put(token)
         self._audit.note(account.id, "token-create", id, now, scopes=scopes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from dataclasses import replace
 from typing import Final
@@ -13,11 +12,12 @@ from gkmd.api.nouns import Amount
 from gkmd.api.problem import FieldProblem, Problem
 from gkmd.core.money import Money
 from gkmd.core.rng import Rng
-from gkmd.group.platform import voucher_codes
+from gkmd.group.platform import voucher_batches, voucher_codes
 from gkmd.group.platform.access import account_of
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.balances import Balances
 from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.ledger import Ledger, balance_of, redeemed_of
 from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.once import Once
@@ -56,7 +56,7 @@ class ValueVouchers:
         if before is not None:
             return r.NewVouchers(before, ())  # the codes were shown, and are not kept
         batch = VoucherBatch(
-            "b-" + base64.b32encode(self._rng(10)).decode("ascii").lower(),
+            new_id("b-", self._rng),
             work.who.actor,
             "",
             worth.amount,
@@ -65,11 +65,7 @@ class ValueVouchers:
             work.now,
             None,
         )
-        codes = voucher_codes.make(self._rng, request.count)
-        self._facts.put(batch)
-        for code in codes:
-            digest = voucher_codes.digest(voucher_codes.fold(code))
-            self._facts.put(Voucher(digest, batch.id, "", None))
+        codes = voucher_batches.make(self._facts, self._rng, batch)
         self._once.keep(work.who.actor, "value-voucher-create", request.once, request, batch.id, work.now)
         self._audit.note(
             work.who.actor,
@@ -110,8 +106,7 @@ class ValueVouchers:
         batch = self._facts.get(VoucherBatch, request.id)
         if batch is None or batch.reservation:
             raise Problem("not-found", f"there is no batch {request.id!r} of vouchers that are worth money")
-        if batch.revoked is None:
-            self._facts.put(replace(batch, revoked=work.now))
+        if voucher_batches.revoke(self._facts, batch, work.now):
             self._audit.note(work.who.actor, "value-voucher-revoke", batch.id, work.now)
         return r.Nothing()
 

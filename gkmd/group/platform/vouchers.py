@@ -9,11 +9,11 @@ from gkmd.api import requests as q
 from gkmd.api import results as r
 from gkmd.api.problem import FieldProblem, Problem
 from gkmd.core.rng import Rng
-from gkmd.group.platform import schedule, voucher_codes
+from gkmd.group.platform import schedule, voucher_batches
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.once import Once
-from gkmd.group.platform.parties import new_id
 from gkmd.group.platform.records import Voucher, VoucherBatch
 from gkmd.group.platform.work import Handlers, Work
 
@@ -65,14 +65,10 @@ class Vouchers:
         if made + request.count > MOST_CODES:
             text = f"{request.count} more after {made}: at most {MOST_CODES} for one reservation"
             raise Problem("conflict", f"count: {text}", (FieldProblem("count", text),))
-        codes = voucher_codes.make(self._rng, request.count)
         batch = VoucherBatch(
             new_id("b-", self._rng), reservation.owner, reservation.id, 0, "", request.count, work.now, None
         )
-        self._facts.put(batch)
-        for code in codes:
-            digest = voucher_codes.digest(voucher_codes.fold(code))
-            self._facts.put(Voucher(digest, batch.id, "", None))
+        codes = voucher_batches.make(self._facts, self._rng, batch)
         self._once.keep(work.who.actor, "voucher-create", request.once, request, batch.id, work.now)
         self._audit.note(
             work.who.actor, "voucher-create", reservation.id, work.now, batch=batch.id, count=request.count
@@ -97,7 +93,6 @@ class Vouchers:
         batch = self._facts.get(VoucherBatch, request.batch)
         if batch is None or batch.reservation != reservation.id:
             raise Problem("not-found", f"this reservation has no batch {request.batch!r}")
-        if batch.revoked is None:
-            self._facts.put(replace(batch, revoked=work.now))
+        if voucher_batches.revoke(self._facts, batch, work.now):
             self._audit.note(work.who.actor, "voucher-revoke", reservation.id, work.now, batch=batch.id)
         return r.Nothing()
