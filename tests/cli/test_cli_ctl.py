@@ -25,6 +25,7 @@ from gkmd.daemon.logs import Log
 from gkmd.daemon.process_config import ControlSettings
 
 NOW = time.time()
+FAR = NOW + 30 * 86_400  # ahead for as long as a run of the tests can take
 STATUS = {
     "role": "server",
     "version": "0.1.0",
@@ -51,7 +52,7 @@ GROUPS = [
         "members": 2,
         "senders": 1,
         "data_sas": 1,
-        "next_rekey": NOW + 65,
+        "next_rekey": FAR,
     }
 ]
 MEMBERS = [
@@ -66,8 +67,8 @@ MEMBERS = [
     }
 ]
 SAS = [
-    {"group": "news", "kind": "rekey", "spi": "ab" * 16, "next_message_id": 3, "expires": NOW + 7200},
-    {"group": "news", "kind": "esp", "spi": "0x00000100", "source": "10.0.0.9", "expires": NOW + 30},
+    {"group": "news", "kind": "rekey", "spi": "ab" * 16, "next_message_id": 3, "expires": FAR},
+    {"group": "news", "kind": "esp", "spi": "0x00000100", "source": "10.0.0.9", "expires": FAR},
 ]
 
 

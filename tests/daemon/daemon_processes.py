@@ -20,7 +20,7 @@ from gkmd.core.errors import LocalError
 from gkmd.daemon.control_client import ControlClient
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0  # two cores that are busy with other things
 
 GROUP = """\
 [[group]]
