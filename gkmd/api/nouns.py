@@ -6,14 +6,16 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+# The end of a pattern, and no line feed after it: `$` alone lets one pass, where `\Z` is no JSON Schema.
+END = r"$(?!\n)"
 Line: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200)]
 Text: TypeAlias = Annotated[str, Meta(max_length=4000)]
 Word: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100)]
 Pattern: TypeAlias = Annotated[str, Meta(min_length=1, max_length=2000)]  # a DN in hex is long
-Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
-Login: TypeAlias = Annotated[str, Meta(min_length=2, max_length=64, pattern=r"^[a-z0-9][a-z0-9._@+-]*$")]
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+" + END)]
+Login: TypeAlias = Annotated[str, Meta(min_length=2, max_length=64, pattern=r"^[a-z0-9][a-z0-9._@+-]*" + END)]
 Password: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
-Currency: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
+Currency: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]{3}" + END)]
 Role: TypeAlias = Literal["receiver", "sender", "operator"]
 Scope: TypeAlias = Literal["read", "reserve", "tickets", "billing", "operate"]
 Visibility: TypeAlias = Literal["public", "unlisted", "private"]
