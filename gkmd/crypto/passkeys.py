@@ -51,6 +51,11 @@ def _is_local(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost")
 
 
+def load() -> None:
+    """Import the library now: it takes half a second, which nobody who signs in should wait for."""
+    import webauthn  # noqa: F401
+
+
 def creation_options(
     origin: str, challenge: bytes, user: bytes, login: str, name: str, known: Iterable[bytes]
 ) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Driver(Protocol):
     """What this needs of ``gkmd.daemon.server_driver.ServerDriver``."""
 
     def command_durably(self, command: Any) -> Awaitable[None]: ...
+    def settled(self) -> Awaitable[None]: ...
     def fault(self, verb: str, error: Exception, source: str) -> None: ...
 
 
@@ -153,6 +154,9 @@ class PlatformService:
         if isinstance(question, Hash):
             hashed = await self._pool.hash(question.password, Asker.SIGN_IN)
             return cast(Outcome, question.resume(hashed, self._now()))
+        # What was told a moment ago may still be on its way to the disk.
+        with contextlib.suppress(Problem):
+            await self._driver.settled()
         limit = min(question.limit, MOST_READ)
         read = partial(self._archive.read, question.kind, question.after, limit, question.descending)
         if self._closed:
@@ -192,6 +196,6 @@ def decoded(operation: Operation, request: dict[str, Any]) -> Any:
         text, _, path = str(error).partition(" - at `$")
         field = path.removesuffix("`").removeprefix(".").replace("[", ".").replace("]", "")
         if "`" in text and text.startswith("Object "):  # a missing or unknown member is named in the text
-            member = text.split("`")[1]
+            member = text[text.index("`") + 1 : text.rindex("`")]
             field = f"{field}.{member}" if field else member
         raise Problem("invalid", f"{field or 'request'}: {text}", (FieldProblem(field, text),)) from None

@@ -120,6 +120,13 @@ class ServerDriver(Driver):
         self._settle()
         return waiter.known
 
+    def settled(self) -> asyncio.Future[None]:
+        """Done once all that was asked for before is on the disk and carried out, or has failed likewise."""
+        waiter = _Waiter(self._loop.create_future())
+        self._queue.append([waiter])
+        self._settle()
+        return waiter.known
+
     # -- passwords ---------------------------------------------------------------------------------------
 
     def _ask_password(self, ask: AskPassword) -> list[Effect]:

@@ -12,6 +12,7 @@ from gkmd.api import results as r
 from gkmd.core.change import Journalled
 from gkmd.core.identity import Identity
 from gkmd.core.rng import Rng
+from gkmd.crypto import passkeys
 from gkmd.daemon.control import StructuredCommand
 from gkmd.daemon.events import Events
 from gkmd.daemon.metrics import Measured, Takings, text_of
@@ -58,6 +59,7 @@ class ServerPlatform:
 
     def join(self, driver: ServerDriver, archive: Archive, events: Events, now: Callable[[], float]) -> None:
         self._driver, self._now = driver, now
+        asyncio.get_running_loop().run_in_executor(None, passkeys.load)
         self._service = PlatformService(self.platform, driver, archive, self._pool, events, now, Apply)
 
     def commands(self, *, portal: bool) -> dict[str, StructuredCommand]:

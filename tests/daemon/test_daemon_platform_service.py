@@ -68,6 +68,9 @@ class Stage:
             raise error
         self.applied.append(command)
 
+    async def settled(self) -> None:
+        self.reads.append("settled")
+
     def fault(self, verb: str, error: Exception, source: str) -> None:
         self.faults.append(f"{verb} {source} {type(error).__name__}")
 
@@ -474,7 +477,8 @@ def test_archives_are_read_off_the_loop_and_in_bounds(tmp_path: Path) -> None:
             assert operator.call("ledger-entries", {}) == {"text": "fact"}
 
     play(tmp_path, stage, work)
-    ((*asked, thread),) = stage.reads
+    before, (*asked, thread) = stage.reads
+    assert before == "settled"  # what was told is on the disk first
     assert asked == ["entry", "5", MOST_READ, True]
     assert str(thread).startswith("archive")
 
