@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from operator import itemgetter
 from typing import Any
+
+from reservation_record import reservation
 
 from gkmd.api import requests as q
 from gkmd.api.problem import Problem
@@ -30,38 +31,6 @@ from gkmd.group.platform.work import Who, Work
 NOW = 1_000_000.0
 
 
-def reservation(name: str = "talk", owner: str = "a-tx", **changed: Any) -> Reservation:
-    fields: dict[str, Any] = {
-        "id": name,
-        "owner": owner,
-        "title": name.title(),
-        "description": "",
-        "starts": NOW,
-        "ends": NOW + 3600,
-        "time_zone": "UTC",
-        "lead": 60.0,
-        "address": ip_address("239.192.0.1"),
-        "from_pool": True,
-        "protocol": 17,
-        "port": 5004,
-        "sources": (),
-        "senders": (),
-        "security": {},
-        "supplied_spi": 0,
-        "supplied_key": None,
-        "supplied_lifetime": 0.0,
-        "capacity": 0,
-        "visibility": "public",
-        "admission": {},
-        "fee_points": 0,
-        "fee_fixed": 0,
-        "created": NOW,
-        "cancelled": None,
-        "version": 1,
-    }
-    return Reservation(**(fields | changed))
-
-
 class Books:
     """What was committed is ``journal``; ``crash`` forgets everything else and starts again from it."""
 
@@ -70,7 +39,7 @@ class Books:
         self.journal: dict[tuple[str, str], Any] = {}
         self.rng = SeededRng(seed)
         self._start()
-        self.reservation = reservation(fee_points=fee_points, fee_fixed=fee_fixed)
+        self.reservation = reservation(NOW, title="Talk", fee_points=fee_points, fee_fixed=fee_fixed)
         self.facts.put(self.reservation)
         for name in ("a-tx", "a-rx", "a-ry"):
             self.account(name)

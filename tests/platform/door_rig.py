@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from platform_rig import CHEAP, right
+from reservation_record import reservation
 
 from gkmd.api.problem import Problem
 from gkmd.core.change import Change, MemberRecord, Put
@@ -56,6 +57,9 @@ from gkmd.group.platform.work import Who, Work
 
 NOW = 1_790_000_000.0
 HOST = ipaddress.ip_address("192.0.2.7")
+OPEN = {"open": True}
+NAMES = {"names": True}
+VOUCHERS = {"vouchers": True}
 PRICE = {"price": {"amount": 250, "currency": "EUR"}}
 PASSWORD = SecretBytes(b"correct horse")
 VERIFIER = hash_password(PASSWORD, SeededRng("verifier"), CHEAP)
@@ -64,36 +68,9 @@ SETTINGS = PlatformSettings(
 )
 
 
-def reservation(admission: dict[str, Any], name: str = "talk", **changed: Any) -> Reservation:
-    fields: dict[str, Any] = {
-        "id": name,
-        "owner": "a-tx",
-        "title": "A talk",
-        "description": "",
-        "starts": NOW + 600,
-        "ends": NOW + 4200,
-        "time_zone": "UTC",
-        "lead": 60.0,
-        "address": ipaddress.ip_address("239.192.0.1"),
-        "from_pool": True,
-        "protocol": 17,
-        "port": 5004,
-        "sources": (),
-        "senders": (),
-        "security": {},
-        "supplied_spi": 0,
-        "supplied_key": None,
-        "supplied_lifetime": 0.0,
-        "capacity": 0,
-        "visibility": "public",
-        "admission": admission,
-        "fee_points": 0,
-        "fee_fixed": 0,
-        "created": NOW,
-        "cancelled": None,
-        "version": 1,
-    }
-    return Reservation(**(fields | changed))
+def talk(admission: dict[str, Any], **changed: Any) -> Reservation:
+    """It begins in ten minutes."""
+    return reservation(NOW + 600, **{"admission": admission, "created": NOW} | changed)
 
 
 class CountingBook:
@@ -218,7 +195,7 @@ class DoorRig:
     # What there is
 
     def reserve(self, admission: dict[str, Any], name: str = "talk", **changed: Any) -> Reservation:
-        made = reservation(admission, name, **changed)
+        made = talk(admission, id=name, **changed)
         self.put(made)
         return made
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from billing_rig import NOW, Books, reservation
+from billing_rig import NOW, Books
+from reservation_record import reservation
 
 from gkmd.api import requests as q
 from gkmd.api.nouns import Amount
@@ -94,7 +95,7 @@ def test_an_invoice_is_settled_and_no_more_than_is_owed() -> None:
 
 
 def earn(books: Books, name: str, party: str, amount: int, starts: float) -> None:
-    books.reservation = reservation(name, starts=starts, fee_points=1000)
+    books.reservation = reservation(starts, id=name, title=name.title(), fee_points=1000)
     books.facts.put(books.reservation)
     books.admit(party, books.money(amount))
 

@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import pytest
 from door_rig import (
+    NAMES,
     NOW,
+    OPEN,
     PASSWORD,
     PRICE,
     VERIFIER,
+    VOUCHERS,
     DoorRig,
     agreed,
     digest,
@@ -31,10 +34,6 @@ from gkmd.group.model import Refusal, Refused
 from gkmd.group.platform.parties import identity_of
 from gkmd.group.platform.records import AuditLine, ListedName, Party, SenderHost, Ticket, Voucher
 from gkmd.group.platform.refusal_log import PER_MINUTE
-
-OPEN = {"open": True}
-NAMES = {"names": True}
-VOUCHERS = {"vouchers": True}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from door_rig import NOW, PRICE, SETTINGS, DoorRig, agreed, digest, reservation
+from door_rig import NAMES, NOW, OPEN, PRICE, SETTINGS, VOUCHERS, DoorRig, agreed, digest, talk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,10 +26,6 @@ from gkmd.group.platform.parties import identity_of
 from gkmd.group.platform.records import SenderHost, Ticket, Voucher
 from gkmd.group.platform.tickets import REVOKED_KEPT
 from gkmd.group.platform.work import Work
-
-OPEN = {"open": True}
-NAMES = {"names": True}
-VOUCHERS = {"vouchers": True}
 
 
 @pytest.fixture
@@ -364,7 +360,7 @@ def test_a_ticket_file_is_toml_whatever_the_title_is(title: str, sends: bool) ->
     ticket = Ticket("t-abc", SecretBytes(bytes(32)), "talk", "a-rx", "", sends, "", "", 0, "", NOW, None)
     ca = "-----BEGIN CERTIFICATE-----\nAAAA+/=\n-----END CERTIFICATE-----\n"
     known = replace(SETTINGS, server_ca=ca)
-    found = tomllib.loads(ticket_file(ticket, reservation(OPEN, title=title), known))
+    found = tomllib.loads(ticket_file(ticket, talk(OPEN, title=title), known))
     assert found == {
         "ticket": "t-abc",
         "secret": "00" * 32,
@@ -396,4 +392,4 @@ def test_the_member_reads_the_file_that_it_is_given(rig: DoorRig, tmp_path: Path
 
 def test_without_a_known_server_there_is_no_file() -> None:
     ticket = Ticket("t-abc", SecretBytes(bytes(32)), "talk", "a-rx", "", False, "", "", 0, "", NOW, None)
-    assert ticket_file(ticket, reservation(OPEN), replace(SETTINGS, server_addresses=())) == ""
+    assert ticket_file(ticket, talk(OPEN), replace(SETTINGS, server_addresses=())) == ""
