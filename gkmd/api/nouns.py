@@ -39,8 +39,8 @@ class Rule(Strict, omit_defaults=True):
     """Who is admitted: exactly one of the members is given.
 
     ``names``: on the reservation's list. ``identities``: patterns such as ``fqdn:*.example``,
-    ``email:*@example``, ``dn:0x...``. ``classes``: of pre-approved subscribers. ``vouchers``: of a batch of
-    this reservation. ``any`` and ``all`` combine.
+    ``email:*@example``, ``dn:*,O=Example``. ``classes``: of pre-approved subscribers. ``vouchers``: of a
+    batch of this reservation. ``any`` and ``all`` combine.
     """
 
     open: bool = False

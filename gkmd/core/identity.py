@@ -6,6 +6,8 @@ import enum
 import ipaddress
 from dataclasses import dataclass
 
+from gkmd.core import distinguished_name
+
 
 class IdentityKind(enum.IntEnum):
     """Identification types, RFC 7296 3.5."""
@@ -58,6 +60,10 @@ class Identity:
         except ValueError as error:
             raise ValueError(f"identity {text!r}: {error}") from None
 
+    def distinguished_name(self) -> tuple[str, ...] | None:
+        """The canonical parts of a DN (``gkmd.core.distinguished_name``); None of everything else."""
+        return distinguished_name.of_der(self.data) if self.kind == IdentityKind.DN else None
+
     def __str__(self) -> str:
         try:
             kind = IdentityKind(self.kind)
@@ -78,20 +84,34 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class IdentityPattern:
-    """Matches one identity, a domain's names (``fqdn:*.example``, ``email:*@example``), or ``any``."""
+    """Matches one identity, a domain's names (``fqdn:*.example``, ``email:*@example``), or ``any``.
+
+    A distinguished name is written as in RFC 4514, ``dn:CN=rx1,O=Example``; ``dn:*,O=Example`` is every name
+    below O=Example. ``dn:0x30...`` is this DER octet by octet.
+    """
 
     text: str
 
     @classmethod
     def parse(cls, text: str) -> IdentityPattern:
         """Check the pattern; raises ValueError as ``Identity.parse`` does."""
-        if text != "any" and not text.startswith(("fqdn:*.", "email:*@")):
+        if text.startswith("dn:") and "=" in text:
+            try:
+                text = "dn:" + ",".join(distinguished_name.of_text(text.removeprefix("dn:")))
+            except ValueError as error:
+                raise ValueError(f"identity {text[:80]!r}: {error}") from None
+        elif text != "any" and not text.startswith(("fqdn:*.", "email:*@")):
             text = str(Identity.parse(text))
         return cls(text)
 
     def matches(self, identity: Identity) -> bool:
         if self.text == "any":
             return True
+        if self.text.startswith("dn:") and "=" in self.text:
+            name_of = identity.distinguished_name()
+            return name_of is not None and distinguished_name.matches(
+                distinguished_name.of_text(self.text.removeprefix("dn:")), name_of
+            )
         name = str(identity)
         if self.text.startswith(("fqdn:*.", "email:*@")):
             prefix, tail = self.text.split("*", 1)

@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from gkmd.core.identity import Identity, IdentityPattern
+from gkmd.core.distinguished_name import STAR
+from gkmd.core.identity import Identity, IdentityKind, IdentityPattern
 from gkmd.group.model import GroupPolicy, SenderRule
 
 
 class PatternIndex:
     """Finds the first of many patterns that matches, as ``IdentityPattern.matches`` would in a loop."""
 
-    __slots__ = ("_any", "_exact", "_tails")
+    __slots__ = ("_any", "_exact", "_names", "_tails")
 
     def __init__(self, patterns: Iterable[IdentityPattern]) -> None:
         self._any: int | None = None
         self._exact: dict[str, int] = {}
         self._tails: dict[str, int] = {}
+        self._names: dict[str, int] = {}  # distinguished names as people write them
         for number, pattern in enumerate(patterns):
             text = pattern.text
             if text == "any":
                 self._any = number if self._any is None else self._any
             elif text.startswith(("fqdn:*.", "email:*@")):
                 self._tails.setdefault(text.lower(), number)
+            elif text.startswith("dn:") and "=" in text:
+                self._names.setdefault(text, number)
             else:
                 self._exact.setdefault(_folded(text), number)
 
@@ -31,12 +35,21 @@ class PatternIndex:
         """The number of the first pattern that matches, None when none does."""
         found = [] if self._any is None else [self._any]
         name = str(identity)
+        if self._names and identity.kind == IdentityKind.DN:
+            found += self._under_names(identity)
         exact = self._exact.get(_folded(name))
         if exact is not None:
             found.append(exact)
         if self._tails:
             found += self._under_tails(name)
         return min(found, default=None)
+
+    def _under_names(self, identity: Identity) -> list[int]:
+        parts = identity.distinguished_name() or ()
+        texts = ["dn:" + ",".join(parts)]
+        # The star stands for one part at least.
+        texts += ["dn:" + ",".join((STAR, *parts[place:])) for place in range(1, len(parts))]
+        return [self._names[text] for text in texts if text in self._names]
 
     def _under_tails(self, name: str) -> list[int]:
         for prefix, mark in (("fqdn:", "."), ("email:", "@")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,8 +18,23 @@ TEXT = st.one_of(
         ["ipv4:10.0.0.1", "ipv6:fd00::1", "keyid:news", "keyid:NEWS", "keyid:0x00ff", "dn:0x3000"]
     ),
 )
+DN = st.sampled_from(
+    [
+        "dn:" + x509.Name.from_rfc4514_string(text).public_bytes().hex()
+        for text in (
+            "CN=rx,O=Example",
+            "CN=RX,O=example",
+            "CN=a,OU=b,O=Example",
+            "O=Example",
+            "CN=rx,O=Other",
+        )
+    ]
+)
+TEXT = st.one_of(TEXT, DN)
+DN_PATTERN = st.sampled_from(["dn:CN=rx,O=Example", "dn:*,O=Example", "dn:*,OU=b,O=Example", "dn:O=Example"])
 PATTERN = st.one_of(
     TEXT,
+    DN_PATTERN,
     NAME.map("fqdn:*.{}".format),
     NAME.map("email:*@{}".format),
     st.just("any"),

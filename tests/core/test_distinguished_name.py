@@ -1,0 +1,113 @@
+"""Distinguished names: what people write is what certificates hold, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography import x509
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gkmd.core import distinguished_name
+from gkmd.core.identity import Identity, IdentityKind, IdentityPattern
+
+
+def identity(text: str) -> Identity:
+    return Identity(IdentityKind.DN, x509.Name.from_rfc4514_string(text).public_bytes())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("CN=rx1,O=Example", "CN=rx1,O=Example", True),
+        ("cn = RX1 , o=example", "CN=rx1,O=Example", True),
+        ("2.5.4.3=rx1,O=Example", "CN=rx1,O=Example", True),
+        ("CN=rx1,O=Example", "CN=rx1,O=Example,C=DE", False),
+        ("CN=rx1,O=Example", "O=Example,CN=rx1", False),
+        ("CN=rx1,O=Example", "CN=rx11,O=Example", False),
+        ("*,O=Example", "CN=rx1,O=Example", True),
+        ("*,O=Example", "CN=rx1,OU=news,O=Example", True),
+        ("*,O=Example", "O=Example", False),
+        ("*,O=Example", "CN=rx1,O=Example,C=DE", False),
+        ("*,O=Example", "CN=rx1\\,O\\=Example,O=Evil", False),
+        ("*,O=Example", "CN=rx1,O=Evil", False),
+        ("*,OU=news,O=Example", "CN=rx1,OU=sports,O=Example", False),
+        (r"CN=Smith\, Ann", r"CN=Smith\, Ann", True),
+        (r"CN=Smith\2c  Ann", r"CN=Smith\, Ann", True),
+        ("CN=Ünal", "CN=ünal", True),
+        ("OU=b+CN=a,O=Example", "CN=a+OU=b,O=Example", True),
+        ("CN=a,O=Example", "CN=a+OU=b,O=Example", False),
+        ("DC=rx,DC=example,DC=org", "DC=rx,DC=example,DC=org", True),
+    ],
+)
+def test_a_pattern_and_the_subject_of_a_certificate(pattern: str, name: str, matches: bool) -> None:
+    assert IdentityPattern.parse("dn:" + pattern).matches(identity(name)) is matches
+
+
+@pytest.mark.parametrize("kind", [_ASN1Type.UTF8String, _ASN1Type.PrintableString, _ASN1Type.BMPString])
+def test_the_kind_of_string_makes_no_difference(kind: _ASN1Type) -> None:
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Example", kind)])
+    found = Identity(IdentityKind.DN, name.public_bytes())
+    assert IdentityPattern.parse("dn:O=example").matches(found)
+    assert not IdentityPattern.parse("dn:0x" + identity("O=example").data.hex()).matches(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("CN=*,O=Example", "first and alone"),
+        ("CN=rx*,O=Example", "first and alone"),
+        ("O=Example,*", "TYPE=VALUE"),
+        ("CN=", "empty"),
+        ("CN=a,,O=b", "TYPE=VALUE"),
+        ("XY=a", "TYPE=VALUE"),
+        ("CN=a\\", "nothing after"),
+        ("CN=\\ff", "UTF-8"),
+        ('CN="a"', "is written"),
+        ("O=#zz", "hex"),
+        ("CN=" + "a" * 5000, "4096"),
+        (",".join(["DC=a"] * 40), "at most 32"),
+    ],
+)
+def test_what_is_no_name_is_refused_with_a_reason(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        IdentityPattern.parse("dn:" + text)
+
+
+def test_a_star_does_not_reach_other_kinds_of_identities() -> None:
+    pattern = IdentityPattern.parse("dn:*,O=Example")
+    data = identity("CN=rx1,O=Example").data
+    assert pattern.matches(Identity(IdentityKind.DN, data))
+    for kind in (IdentityKind.KEY_ID, IdentityKind.FQDN, 10):
+        assert not pattern.matches(Identity(kind, data))
+
+
+VALUES = st.text(min_size=1, max_size=12).filter(lambda text: text.strip() != "")
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME]), VALUES),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_canonical_text_is_read_as_itself(attributes: list[tuple[x509.ObjectIdentifier, str]]) -> None:
+    name = x509.Name([x509.NameAttribute(oid, value, _ASN1Type.UTF8String) for oid, value in attributes])
+    parts = distinguished_name.of_der(name.public_bytes())
+    if parts is None:
+        return  # a value that is nothing but white space after all
+    assert len(parts) == len(attributes)
+    assert distinguished_name.of_text(",".join(parts)) == parts
+    assert ",".join(parts).isprintable()
+
+
+@given(st.binary(max_size=60), st.integers(0, 40), st.integers(0, 255))
+def test_any_octets_are_a_name_or_none(data: bytes, place: int, octet: int) -> None:
+    distinguished_name.of_der(data)
+    broken = bytearray(identity("CN=rx1,O=Example").data)
+    broken[place % len(broken)] = octet
+    parts = distinguished_name.of_der(bytes(broken))
+    assert parts is None or 1 <= len(parts) <= 2
+    assert distinguished_name.of_der(identity("CN=rx1").data + data) is None or not data
