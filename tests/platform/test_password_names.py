@@ -7,10 +7,12 @@ from platform_rig import PASSWORD, Rig, right
 from test_door_groups import HOST, identities, question, register, reserve
 
 from gkmd.api import requests as q
+from gkmd.api.nouns import Rule
 from gkmd.core.effect import Ask, AskPassword, Proof
 from gkmd.core.identity import Identity
 from gkmd.core.secret import SecretBytes
 from gkmd.group.doorkeeper import PasswordVerdict
+from gkmd.group.model import Refusal
 from gkmd.group.platform.parties import identity_of
 
 WRITTEN = ("keyid:rx", "keyid:RX", "keyid:Rx", "keyid:ｒｘ", "email:rx", "email:RX", "keyid: rx ")
@@ -59,3 +61,23 @@ def test_a_disabled_account_is_disowned_however_it_has_written_its_name() -> Non
     assert register(rig, ask) is None
     outcome = rig.outcome_of("user-change", q.ChangeUser("rx", disabled=True))
     assert ask.identity in outcome.disowned
+
+
+def test_who_evicts_a_name_of_the_list_ends_nothing_of_an_account_of_this_name() -> None:
+    """Any sender may list any name with a password that it knows, log in by it, and evict it."""
+    rig = Rig()
+    sender = rig.caller("tx", "sender")
+    rig.user("rx")
+    id = reserve(rig, sender, admission=Rule(names=True))
+    verifier = rig.platform.accounts.named("tx").password.reveal().decode()
+    begun = rig.do("names-begin", q.ById(id), sender)
+    rig.do("names-add", q.NamesAdd(id, begun.import_id, (q.NameEntry("rx", verifier),)), sender)
+    rig.do("names-commit", q.NamesCommit(id, begun.import_id, 1), sender)
+    rig.pass_time(600)
+    ask = logged_in(rig, "keyid:rx", id)
+    assert register(rig, ask) is None
+    (receiver,) = rig.do("receiver-list", q.ReceiversOf(id=id), sender).receivers
+    outcome = rig.outcome_of("receiver-evict", q.Evict(id, receiver.party), sender)
+    assert outcome.disowned == ()
+    assert identities(rig, id) == set()
+    assert register(rig, ask) is Refusal.REVOKED

@@ -15,7 +15,7 @@ from gkmd.group.platform import schedule
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.billing import Billing
 from gkmd.group.platform.facts import Facts
-from gkmd.group.platform.parties import Parties
+from gkmd.group.platform.parties import Parties, ticket_in
 from gkmd.group.platform.records import SEPARATOR, Admission, Reservation
 from gkmd.group.platform.tickets import Tickets
 from gkmd.group.platform.work import Handlers, Work
@@ -80,7 +80,8 @@ class Receivers:
 
     def _evict(self, request: q.Evict, work: Work) -> r.Nothing:
         """All keys change, and everybody else registers again at once: a receiver knows the Rekey SA and
-        would follow it to any new key.
+        would follow it to any new key. Of its IKE SAs only those of its ticket end: one by a name may carry
+        groups of others, or be that of somebody else of this name.
         """
         reservation = schedule.owned(self._facts, request.id, work.who)
         admission = self._facts.get(Admission, reservation.id + SEPARATOR + request.party)
@@ -103,7 +104,8 @@ class Receivers:
         )
         members = self._here(reservation, frozenset((request.party,))).get(request.party, [])
         for number, identity in enumerate(members, 1):
-            work.disown(identity)
+            if ticket_in(identity):
+                work.disown(identity)
             assert self._groups is not None
             last = number == len(members)
             work.left(self._groups.drop_member(reservation.id, identity, work.now, exclude=last))
