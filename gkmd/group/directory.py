@@ -106,7 +106,8 @@ class Directory:
     def decide(self, ask: Ask, now: float) -> Verdict:
         """The policy's answer; changes nothing."""
         group = self._by_id.get(ask.group_id)
-        return self._of_none(ask, now) if group is None else group.decide(ask, now)
+        verdict = self._of_none(ask, now) if group is None else group.decide(ask, now)
+        return Verdict(Refusal.NOT_AUTHORIZED) if verdict.hidden and self._conceal else verdict
 
     def _of_none(self, ask: Ask, now: float) -> Verdict:
         past = None if self._doorkeeper is None else self._doorkeeper.policy_of(ask.group_id)

@@ -127,6 +127,7 @@ class Verdict:
     come_back: float | None = None  # with a refusal: the instant from which on it may be different
     price: Money | None = None  # with a refusal: what it would cost; else what is charged by ``admitted``
     entitlement: object = None  # the doorkeeper's own note to its ``admitted``
+    hidden: bool = False  # with a refusal: who asks should not even learn that there is such a group
 
 
 def gone_at(sa: DataSa | RekeySa) -> float:

@@ -203,6 +203,15 @@ class Door:
         reservation = self._facts.get(Reservation, policy.name)
         if reservation is None:
             return Verdict(Refusal.UNKNOWN_GROUP)
+        verdict = self._decided(reservation, ask)
+        if verdict.refusal is None or reservation.visibility != "private":
+            return verdict
+        # Who has a ticket, or a password of the list, knows it.
+        stranger = ask.proof is not Proof.TICKET and ask.grounds != OF_LIST + reservation.id
+        admitted = self._assessor.admission(reservation.id, self._parties.of(reservation.id, ask) or "")
+        return replace(verdict, hidden=stranger and admitted is None)
+
+    def _decided(self, reservation: Reservation, ask: Ask) -> Verdict:
         found = self._candidate(reservation, ask)
         if isinstance(found, Verdict):
             return found
