@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -13,35 +12,22 @@ from typing import Any, Final
 from gkmd.api.operations import OPERATIONS
 from gkmd.api.problem import Problem
 from gkmd.core.errors import LocalError
+from gkmd.daemon.portal_link import checked_url, opener, tls_context
 
 _SECONDS: Final = 60.0
 _MOST_OCTETS: Final = 16 * 1024 * 1024
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A token is not to be carried to another place."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
 
 
 class RemoteDesk:
     """``url`` of the portal; ``ca`` a PEM file of its authority, None for those that the system trusts."""
 
     def __init__(self, url: str, token: str, ca: Path | None = None) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-            raise LocalError(f"portal {url!r}: https:// is needed, for the token stands for the account")
-        self._url = url.rstrip("/") + "/api/v1"
-        self._token = token
         try:
-            context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-        except (OSError, ssl.SSLError) as error:
-            raise LocalError(f"cannot use {ca} as certificates of authorities: {error}") from None
-        self._opener = urllib.request.build_opener(
-            _NoRedirect(), urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler({})
-        )
+            self._url = checked_url(url) + "/api/v1"
+        except ValueError as error:
+            raise LocalError(f"--portal {url!r}: {error}") from None
+        self._token = token
+        self._opener = opener(tls_context(ca))
 
     def call(self, operation: str, request: dict[str, Any]) -> Any:
         """The result of an operation. Problem with the portal's words, LocalError when it does not answer."""

@@ -24,7 +24,8 @@ from gkmd.daemon.member_crew import CONFIGURED, Hire, MemberCrew
 from gkmd.daemon.member_driver import MemberDriver
 from gkmd.daemon.member_views import group_rows, sa_rows
 from gkmd.daemon.member_watch import MemberWatch
-from gkmd.daemon.portal_client import PortalClient, tls_context
+from gkmd.daemon.portal_client import PortalClient
+from gkmd.daemon.portal_link import tls_context
 from gkmd.daemon.portal_tickets import PortalTickets
 from gkmd.daemon.process import Process
 from gkmd.daemon.ticket_desk import TicketDesk

@@ -7,7 +7,6 @@ redirections are refused, because a password must not follow them; TLS is verifi
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import ssl
 import time
@@ -16,14 +15,15 @@ import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 import gkmd
 from gkmd.api import results
-from gkmd.core.errors import ConfigError, LocalError
+from gkmd.core.errors import LocalError
 from gkmd.core.secret import SecretBytes
+from gkmd.daemon.portal_link import opener
 
 T = TypeVar("T")
 
@@ -53,60 +53,13 @@ class PortalLogin:
     ca: Path | None = None
 
 
-def checked_url(text: str) -> str:
-    """The base of the portal. ValueError unless it is https, or http to this very host."""
-    parts = urllib.parse.urlsplit(text)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("https://HOST, with :PORT and a path if need be")
-    if parts.username is not None or any(ord(c) <= 32 or ord(c) >= 127 for c in text):
-        raise ValueError("no name, no password and no blanks in it")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ValueError("https, because passwords and tickets go over it")
-    _ = parts.port  # ValueError when it is none
-    return text.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-class _NoRedirection(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> None:
-        return None
-
-
-def tls_context(ca: Path | None) -> ssl.SSLContext:
-    """Verifies against ``ca``, or what the host trusts. ConfigError when the file is no certificate."""
-    try:
-        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"cannot use the CA certificate {ca}: {error.strerror or error}") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
 class PortalClient:
     """One login at one portal. Not for several threads at once."""
 
     def __init__(self, login: PortalLogin, context: ssl.SSLContext) -> None:
         self._login = login
         self._session: SecretBytes | None = None
-        self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}),
-            urllib.request.HTTPSHandler(context=context),
-            _NoRedirection(),
-        )
+        self._opener = opener(context)
 
     def tickets(self) -> tuple[results.TicketView, ...]:
         """The tickets of this login, each with its file. PortalError says what to do."""

@@ -10,7 +10,8 @@ from typing import Any, Final
 from gkmd.core.errors import ConfigError
 from gkmd.core.secret import SecretBytes
 from gkmd.daemon import values
-from gkmd.daemon.portal_client import PortalLogin, checked_url, tls_context
+from gkmd.daemon.portal_client import PortalLogin
+from gkmd.daemon.portal_link import checked_url, tls_context
 from gkmd.daemon.portal_tickets import PortalSettings
 from gkmd.daemon.secret_files import read_secret
 from gkmd.daemon.section import Section, Unexpected

@@ -23,7 +23,8 @@ from gkmd.core.rng import SeededRng
 from gkmd.core.secret import SecretBytes
 from gkmd.crypto.issuing import Issued, make_authority, make_certificate
 from gkmd.daemon import portal_client, portal_tickets
-from gkmd.daemon.portal_client import PortalClient, PortalError, PortalLogin, checked_url, tls_context
+from gkmd.daemon.portal_client import PortalClient, PortalError, PortalLogin
+from gkmd.daemon.portal_link import checked_url, tls_context
 from gkmd.daemon.portal_tickets import PortalSettings, PortalTickets, in_thread
 from gkmd.daemon.ticket_file import LocalChoices
 

@@ -16,7 +16,8 @@ from platform_rig import PASSWORD
 from portal_rig import ORIGIN, SETTINGS, Site
 
 from gkmd.core.secret import SecretBytes
-from gkmd.daemon.portal_client import PortalClient, PortalError, PortalLogin, tls_context
+from gkmd.daemon.portal_client import PortalClient, PortalError, PortalLogin
+from gkmd.daemon.portal_link import tls_context
 from gkmd.daemon.portal_tickets import PortalSettings, PortalTickets, Round
 from gkmd.daemon.ticket_file import LocalChoices
 
