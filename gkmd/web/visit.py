@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
@@ -248,8 +248,3 @@ def local_path(text: str) -> str:
         return "/"
     parts = urlsplit(text)
     return text if not parts.scheme and not parts.netloc else "/"
-
-
-def places_of(*names: str, **others: str) -> Mapping[str, str]:
-    """Fields that have inputs of their own names, and those that have others."""
-    return {**{name: name for name in names}, **others}
