@@ -58,14 +58,15 @@ def tool(*words: str) -> Callable[[Stage], int]:
     return run
 
 
-def pytest(marks: str, *, needs: str = "") -> Callable[[Stage], int]:
-    """A stage of the tests with these marks; ``needs`` is "root" or "esp": without it a guest is taken; or
-    "chromium", without which they do not run."""
+def pytest(marks: str, where: str = "tests", *, needs: str = "") -> Callable[[Stage], int]:
+    """A stage of the tests with these marks below ``where``. ``needs`` is "root" or "esp": without it a guest
+    is taken; or "chromium": without it they do not run.
+    """
 
     def run(stage: Stage) -> int:
         report = REPORTS / f"{stage.name.replace(' ', '-')}.xml"
         report.unlink(missing_ok=True)
-        words = [PYTHON, "-m", "pytest", "-q", "-m", marks, f"--junitxml={report}"]
+        words = [PYTHON, "-m", "pytest", "-q", "-m", marks, where, f"--junitxml={report}"]
         if needs == "chromium" and not Path(CHROMIUM).exists():
             stage.missed.append(f"{stage.name}: no {CHROMIUM}: run scripts/system lab")
             return 1
@@ -149,7 +150,7 @@ TEST = [
     *CHECK,
     Stage("root tests", pytest("root", needs="root")),
     Stage("guest tests", pytest("guest", needs="esp")),
-    Stage("browser tests", pytest("browser", needs="chromium")),
+    Stage("browser tests", pytest("browser", "tests/browser", needs="chromium")),
     Stage("lab tests", pytest("lab")),
     Stage("scenarios", scenarios),
 ]

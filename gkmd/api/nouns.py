@@ -40,7 +40,7 @@ class Rule(Strict, omit_defaults=True):
 
     ``names``: on the reservation's list. ``identities``: patterns such as ``fqdn:*.example``,
     ``email:*@example``, ``dn:*,O=Example``. ``classes``: of pre-approved subscribers. ``vouchers``: of a
-    batch of this reservation. ``any`` and ``all`` combine.
+    batch of this reservation. ``any`` and ``all`` combine; an ``any`` of ``open`` and other ways is refused.
     """
 
     open: bool = False

@@ -66,6 +66,21 @@ def test_a_page(people: dict[str, Person], made: Made, login: str, path: str) ->
     assert person.faults() == []
 
 
+def test_what_is_wrong_with_a_page_is_found(desk: Desk) -> None:
+    person = desk.window()
+    person.open("/sign-in")
+    person.page.evaluate("""() => {
+      const main = document.querySelector("main");
+      main.append(document.createElement("img"), document.createElement("input"));
+      main.insertAdjacentHTML("beforeend", "<p style='color: red'>inline</p>");
+      document.querySelector("h1").style.cssText = "width: 600px; color: #888; background: #777";
+    }""")
+    found = person.faults()
+    wanted = ["light: image-alt", "light: label", "light: color-contrast", "dark: color-contrast"]
+    for fault in ["error: ", *wanted, "phone: image-alt", "phone: the page is"]:
+        assert any(one.startswith(fault) for one in found), (fault, found)
+
+
 @pytest.mark.parametrize(("login", "path", "status"), PROBLEMS)
 def test_a_page_that_is_refused(desk: Desk, made: Made, login: str, path: str, status: int) -> None:
     person = desk.window(login)

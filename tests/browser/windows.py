@@ -87,9 +87,8 @@ class Desk:
         self._driver = sync_playwright().start()
         trusted = f"--ignore-certificate-errors-spki-list={self.world.spki()}"
         words = [*ARGUMENTS, trusted, "--lang=en-GB"]
-        self._browser = self._driver.chromium.launch(
-            executable_path=CHROMIUM, args=words, env={**os.environ, "LANGUAGE": "en_GB"}
-        )
+        language = {**os.environ, "LANGUAGE": "en_GB"}
+        self._browser = self._driver.chromium.launch(executable_path=CHROMIUM, args=words, env=language)
         return self
 
     def __exit__(
