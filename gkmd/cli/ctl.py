@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 
 from gkmd.cli.failing import failing_clearly
-from gkmd.cli.tables import cell, span, table, until
+from gkmd.cli.tables import cell, printable, span, table, until
 from gkmd.core.errors import LocalError
 from gkmd.daemon.control_client import ControlClient
 
@@ -42,7 +42,7 @@ class Target:
         raise LocalError(f"no daemon found: neither {' nor '.join(DEFAULT_SOCKETS)} exists; name one with -s")
 
     def show(self, result: Any, text: Callable[[Any], str]) -> None:
-        click.echo(json.dumps(result, indent=2) if self.as_json else text(result))
+        click.echo(json.dumps(result, indent=2) if self.as_json else printable(text(result)))
 
 
 def _set_socket(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:

@@ -14,7 +14,7 @@ import click
 
 from gkmd.cli.failing import failing_clearly
 from gkmd.cli.remote import RemoteDesk
-from gkmd.cli.tables import cell, table, until
+from gkmd.cli.tables import cell, printable, table, until
 from gkmd.core.errors import ConfigError, LocalError
 from gkmd.core.money import Money
 from gkmd.daemon.control_client import ControlClient
@@ -53,7 +53,7 @@ class Desk:
                 return rows
 
     def show(self, result: Any, text: Callable[[Any], str]) -> None:
-        click.echo(json.dumps(result, indent=2) if self.as_json else text(result))
+        click.echo(json.dumps(result, indent=2) if self.as_json else printable(text(result)))
 
 
 def desk_command(group: click.Group | None = None, name: str | None = None) -> Callable[..., click.Command]:

@@ -18,6 +18,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def printable(text: str) -> str:
+    """Without what a terminal would obey, line feeds excepted: names, reasons and titles come from others."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+
+
 def span(seconds: float) -> str:
     """``2h05m``, ``45s``: the two largest units."""
     left = max(0, round(seconds))
@@ -49,4 +54,4 @@ def cell(value: Any) -> str:
         return " ".join(f"{key}={cell(one)}" for key, one in value.items())
     if isinstance(value, float):
         return f"{value:g}"
-    return str(value)
+    return printable(str(value)).replace("\n", "?")

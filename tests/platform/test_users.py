@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from platform_rig import OPERATOR, PASSWORD, Rig, code_of
+from platform_rig import OPERATOR, PASSWORD, STRANGER, Rig, code_of
 
 from gkmd.api import requests as q
 from gkmd.api.nouns import Amount
 from gkmd.group.platform.outcome import Failed, Hash
 from gkmd.group.platform.records import Account, ApiToken, AuditLine, Balance, Payment, Session
+from gkmd.group.platform.settings import PlatformSettings
 
 
 def test_users_are_listed_by_login_in_pages_and_found() -> None:
@@ -186,3 +187,15 @@ def test_an_operator_s_socket_has_no_account() -> None:
     rig = Rig()
     for operation in ("me", "token-list", "session-list", "sign-out", "totp-begin"):
         assert rig.refused(operation).code == "forbidden"
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "Ann\nBob", "gpj.\u202enna", "a\x00b"])
+def test_a_name_can_be_shown(name: str) -> None:
+    rig = Rig(PlatformSettings(sign_up=True))
+    rig.user("eve")
+    for problem in (
+        rig.refused("sign-up", q.SignUp("ann", PASSWORD, name), STRANGER),
+        rig.refused("user-add", q.AddUser("ann", name=name)),
+        rig.refused("user-change", q.ChangeUser("eve", name=name)),
+    ):
+        assert (problem.code, [field.field for field in problem.fields]) == ("invalid", ["name"])

@@ -92,6 +92,13 @@ def wrong_with_login(login: str) -> str:
     return ""
 
 
+def check_name(name: str) -> None:
+    """Problem ``invalid`` for what cannot be shown as somebody's name."""
+    if not name.isprintable():
+        text = "it has a character that cannot be printed"
+        raise Problem("invalid", f"name: {text}", (FieldProblem("name", text),))
+
+
 def check_password(password: str, field: str = "password") -> None:
     """Problem ``invalid`` unless it may be a new password."""
     if not 10 <= len(password) <= 256:

@@ -13,7 +13,7 @@ from gkmd.core.secret import SecretBytes
 from gkmd.crypto.one_time import verify_code
 from gkmd.crypto.passwords import NOBODY
 from gkmd.group.platform.access import account_of
-from gkmd.group.platform.accounts import Accounts, check_password, fold, view
+from gkmd.group.platform.accounts import Accounts, check_name, check_password, fold, view
 from gkmd.group.platform.audit import STRANGER, Audit, place_of
 from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.outcome import Hash, Verify
@@ -165,6 +165,7 @@ class SignIn:
             raise Problem("forbidden", "accounts are made by the operator here")
         login = fold(request.login)
         self._accounts.check_free(login)
+        check_name(request.name)
         check_password(request.password)
 
         def resume(verifier: str, now: float) -> r.AccountView:

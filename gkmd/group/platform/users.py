@@ -13,7 +13,7 @@ from gkmd.api import results as r
 from gkmd.api.nouns import Amount
 from gkmd.api.problem import FieldProblem, Problem
 from gkmd.core.secret import SecretBytes
-from gkmd.group.platform.accounts import ROLES, Accounts, check_password, fold, view
+from gkmd.group.platform.accounts import ROLES, Accounts, check_name, check_password, fold, view
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.outcome import Hash
@@ -77,6 +77,7 @@ class Users:
     def _add(self, request: q.AddUser, work: Work) -> r.AccountView | Hash:
         login = fold(request.login)
         self._accounts.check_free(login)
+        check_name(request.name)
         roles, classes = _roles(request.roles), _classes(request.classes)
         limit, currency = _credit(request.credit_limit)
 
@@ -131,6 +132,7 @@ class Users:
             raise Problem("not-found", f"there is no user {request.login!r}")
         values: dict[str, Any] = {}
         if request.name is not UNSET:
+            check_name(request.name)
             values["name"] = request.name
         if request.roles is not UNSET:
             values["roles"] = _roles(request.roles)
