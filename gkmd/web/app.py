@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -55,7 +55,7 @@ def application(
     now: Callable[[], float] = time.time,
 ) -> Starlette:
     """``now`` gives Unix seconds. ConfigError when a payment provider needs what is not installed."""
-    streams = streams or Streams()
+    streams = Streams() if streams is None else streams  # without a stream it is empty, and false
     portal = Portal.make(config, daemon, streams, now)
     imports, providers = Imports(daemon), Providers(config.providers)
     routes: list[BaseRoute] = [
@@ -92,6 +92,8 @@ def application(
         if status >= 500:
             problem = Problem("internal", "Something went wrong here; it was written to the log.")
         allow = getattr(error, "headers", None) or {}
+        if request.url.path.startswith("/static/"):  # not counted by the gate: nothing is asked for them
+            return PlainTextResponse(problem.detail, status, allow)
         if request.url.path.startswith((f"{PREFIX}/", "/metrics")):
             response: Response = problem_response(problem, status=status)
         else:
@@ -105,12 +107,14 @@ def application(
         response.headers.update(allow)
         return response
 
-    return Starlette(
+    made = Starlette(
         routes=routes,
         middleware=[Middleware(Gate, config=config)],
         exception_handlers={HTTPException: refused, 500: refused},
         lifespan=lifespan,
     )
+    made.router.redirect_slashes = False  # its redirections go to whatever the request calls its host
+    return made
 
 
 async def _alive(request: Request) -> Response:

@@ -11,7 +11,9 @@ import msgspec
 from gkmd.api.operations import Operation
 from gkmd.api.problem import FieldProblem, Problem
 
-_WHERE: Final = re.compile(r"^(.*?)(?: - at `(?:key in )?\$(.*)`)?$", re.DOTALL)
+_AT: Final = " - at `"
+_LONGEST_TEXT: Final = 300  # a refusal does not give back all that was sent
+_MOST_FIELDS: Final = 50
 _INDEX: Final = re.compile(r"\[(\d+|\.\.\.)\]")
 _SIMPLE: Final = (
     (re.compile(r"Expected `(?:str|array|object)` of length >= (\d+)"), r"is needed, at least \1 long"),
@@ -35,10 +37,15 @@ def check(operation: Operation, data: Mapping[str, Any], strict: bool = True) ->
     """
     try:
         found = msgspec.convert(dict(data), operation.request, strict=strict)
+    except RecursionError:
+        raise Problem("bad-request", "What was sent is nested too deeply.") from None
     except msgspec.ValidationError as error:
         fields = problems_of(operation.request, data, strict) or (_problem(str(error), ""),)
         raise Problem("invalid", told(fields), fields) from None
-    plain = msgspec.to_builtins(found)
+    try:
+        plain = msgspec.to_builtins(found)
+    except RecursionError:
+        raise Problem("bad-request", "What was sent is nested too deeply.") from None
     assert isinstance(plain, dict)
     # What was not given is not sent: the daemon has the same defaults.
     return {name: plain[name] for name in plain if name in data}
@@ -58,7 +65,7 @@ def problems_of(kind: type[Any], data: Mapping[str, Any], strict: bool = True) -
         except msgspec.ValidationError as error:
             found.append(_problem(str(error), name))
     found += [FieldProblem(str(name)[:100], "is not known here") for name in data if name not in known]
-    return tuple(found)
+    return tuple(found[:_MOST_FIELDS])
 
 
 def told(fields: tuple[FieldProblem, ...]) -> str:
@@ -66,9 +73,13 @@ def told(fields: tuple[FieldProblem, ...]) -> str:
 
 
 def _problem(message: str, name: str) -> FieldProblem:
-    matched = _WHERE.match(message)
-    assert matched is not None
-    text, where = matched[1], matched[2] or ""
+    text, at, where = message.rpartition(_AT)
+    where = where.removeprefix("key in ")
+    if at and where.startswith("$") and where.endswith("`"):
+        where = where[1:-1]
+    else:  # what looks like a path is of the value
+        text, where = message, ""
+    text, where = text[:_LONGEST_TEXT], where[:_LONGEST_TEXT]
     path = _INDEX.sub(r".\1", where).strip(".")
     for pattern, simple in _SIMPLE:
         if pattern.fullmatch(text):

@@ -23,6 +23,7 @@ from gkmd.crypto.passwords import check_verifier, hash_password
 from gkmd.web.client import Caller, Daemon, ask
 
 _AT_ONCE: Final = 4
+_AT_ONCE_EACH: Final = 2  # of one account, so that nobody takes all places
 _REMEMBERED: Final = 100
 _NAMES: Final = 100  # of one request; with the longest names and verifiers it stays below CHUNK_OCTETS
 CHUNK_OCTETS: Final = 48_000
@@ -63,7 +64,7 @@ class Imports:
         running = [one for one in self._known.values() if one.running]
         if any(one.reservation == reservation for one in running):
             raise Problem("conflict", "A list is being imported into this reservation already.")
-        if len(running) >= _AT_ONCE:
+        if len(running) >= _AT_ONCE or sum(one.owner == owner for one in running) >= _AT_ONCE_EACH:
             raise Problem("busy", "Other lists are being imported; try again in a few minutes.")
         made = ListImport(secrets.token_urlsafe(12), reservation, owner, mode)
         self._known[made.id] = made

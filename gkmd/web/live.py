@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from gkmd.api.problem import Problem
 from gkmd.web.client import Caller, Daemon
@@ -52,7 +53,19 @@ class Streams:
 
 
 class _EventStream(StreamingResponse):
+    """Frees its place at the end, also when the client is gone before the first event."""
+
     media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[bytes], free: Callable[[], None]) -> None:
+        super().__init__(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._free = free
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._free()
 
 
 async def stream_response(
@@ -61,40 +74,31 @@ async def stream_response(
     """The stream; Problem when the first statistics are refused already."""
     first = await daemon.call("statistics", data, caller)
     free = streams.open(caller.origin)
-    events = _events(daemon, data, caller, first, streams.seconds, free)
-    return _EventStream(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    return _EventStream(_events(daemon, data, caller, first, streams.seconds), free)
 
 
 async def _events(
-    daemon: Daemon,
-    data: dict[str, Any],
-    caller: Caller,
-    first: dict[str, Any],
-    seconds: float,
-    free: Callable[[], None],
+    daemon: Daemon, data: dict[str, Any], caller: Caller, first: dict[str, Any], seconds: float
 ) -> AsyncIterator[bytes]:
-    try:
-        told, quiet, age = first, 0.0, 0.0
-        yield _event("statistics", first)
-        while told["state"] not in _OVER and age < _LONGEST_SECONDS:
-            await asyncio.sleep(seconds)
-            age += seconds
-            try:
-                now = await daemon.call("statistics", data, caller)
-            except Problem as problem:
-                yield _event("problem", problem.as_json())
-                return
-            quiet += seconds
-            if {**now, "at": 0} != {**told, "at": 0}:
-                told, quiet = now, 0.0
-                yield _event("statistics", now)
-            elif quiet >= _QUIET_SECONDS:
-                quiet = 0.0
-                yield b": still here\n\n"
-        if told["state"] in _OVER:
-            yield _event("over", {"state": told["state"]})
-    finally:
-        free()
+    told, quiet, age = first, 0.0, 0.0
+    yield _event("statistics", first)
+    while told["state"] not in _OVER and age < _LONGEST_SECONDS:
+        await asyncio.sleep(seconds)
+        age += seconds
+        try:
+            now = await daemon.call("statistics", data, caller)
+        except Problem as problem:
+            yield _event("problem", problem.as_json())
+            return
+        quiet += seconds
+        if {**now, "at": 0} != {**told, "at": 0}:
+            told, quiet = now, 0.0
+            yield _event("statistics", now)
+        elif quiet >= _QUIET_SECONDS:
+            quiet = 0.0
+            yield b": still here\n\n"
+    if told["state"] in _OVER:
+        yield _event("over", {"state": told["state"]})
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from typing import Any, BinaryIO, Final
 
 from starlette.datastructures import UploadFile
@@ -20,12 +21,15 @@ from gkmd.web.pages_sender import checked_id
 from gkmd.web.visit import Portal, Visit, check_word, endpoint
 
 _IN_MEMORY: Final = 1 << 20
+_UPLOADS: Final = 8  # files that are being received, each up to ``list_octets`` of temporary disk
+_UPLOADS_EACH: Final = 2
 
 
 class ListPages:
     def __init__(self, portal: Portal, imports: Imports) -> None:
         self._portal = portal
         self._imports = imports
+        self._uploads: Counter[str] = Counter()  # by account
 
     def routes(self) -> list[Route]:
         def at(path: str, page: Any, method: str = "POST", body: bool = True) -> Route:
@@ -56,11 +60,17 @@ class ListPages:
 
     async def upload(self, visit: Visit) -> Response:
         """A CSV file, or lines that were typed; the list is read and hashed beside the request."""
-        identifier = checked_id(visit)
+        identifier, account = checked_id(visit), visit.me.id
+        if self._uploads[account] >= _UPLOADS_EACH or self._uploads.total() >= _UPLOADS:
+            raise Problem("busy", "Other lists are being sent; try again in a moment.")
+        self._uploads[account] += 1
         try:
             form, file = await _uploaded(visit.request, self._portal.config.list_octets)
         except MultiPartException as error:
             raise Problem("bad-request", f"What was sent is no form: {error.message}.") from None
+        finally:
+            self._uploads[account] -= 1
+            self._uploads += Counter()  # forgets those at zero
         visit.form = form
         try:
             check_word(visit, form.value("csrf"))
@@ -137,8 +147,9 @@ def codes_file(visit: Visit) -> Response:
 
 async def _uploaded(request: Request, most: int) -> tuple[Form, BinaryIO]:
     """The form and its file, which is the caller's to close. TooLarge, MultiPartException, Problem."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "multipart/form-data":
+    kind, _, options = request.headers.get("content-type", "").lower().partition(";")
+    # Browsers name no charset, and Python knows some that give what is no text.
+    if kind.strip() != "multipart/form-data" or "charset=" in options:
         raise Problem("bad-request", "What was sent is no form with a file.")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
