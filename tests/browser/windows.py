@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -86,9 +85,8 @@ class Desk:
             pytest.fail(f"no {CHROMIUM}: scripts/system lab installs it", pytrace=False)
         self._driver = sync_playwright().start()
         trusted = f"--ignore-certificate-errors-spki-list={self.world.spki()}"
-        words = [*ARGUMENTS, trusted, "--lang=en-GB"]
-        language = {**os.environ, "LANGUAGE": "en_GB"}
-        self._browser = self._driver.chromium.launch(executable_path=CHROMIUM, args=words, env=language)
+        words = [*ARGUMENTS, trusted]
+        self._browser = self._driver.chromium.launch(executable_path=CHROMIUM, args=words)
         return self
 
     def __exit__(
