@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from gkmd.core.effect import Effect
@@ -16,6 +17,7 @@ class Ticking(Protocol):
 
     def start(self, now: float) -> Left: ...
     def tick(self, now: float) -> Left: ...
+    def stop(self, now: float) -> Left: ...
     def deadline(self) -> float | None: ...
 
 
@@ -35,13 +37,13 @@ class PlatformMachine:
         return effects + self._apply(self._platform.start(now), now)
 
     def command(self, command: Any, now: float) -> list[Effect]:
-        before = self._platform_tick(now) if isinstance(command, Shutdown) else []
+        before = self._carry_out(self._platform.stop, now) if isinstance(command, Shutdown) else []
         return before + self._gcks.command(command, now)
 
     def tick(self, now: float) -> list[Effect]:
         effects = self._gcks.tick(now)
         due = self._deadline_of_platform()
-        return effects if due is None or due > now else effects + self._platform_tick(now)
+        return effects if due is None or due > now else effects + self._carry_out(self._platform.tick, now)
 
     def deadline(self) -> float | None:
         times = (self._gcks.deadline(), self._deadline_of_platform())
@@ -51,9 +53,9 @@ class PlatformMachine:
         due = self._platform.deadline()
         return None if due is None else max(due, self._not_before)
 
-    def _platform_tick(self, now: float) -> list[Effect]:
+    def _carry_out(self, due: Callable[[float], Left], now: float) -> list[Effect]:
         try:
-            left = self._platform.tick(now)
+            left = due(now)
         except Exception as error:
             # What the key server itself has to do goes on, and is not taken along.
             self._not_before = now + TROUBLE_SECONDS

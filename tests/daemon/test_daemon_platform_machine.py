@@ -43,6 +43,10 @@ class Ticking:
         self.due = None
         return self.left
 
+    def stop(self, now: float) -> Left:
+        self.notes.append("platform stop")
+        return self.left
+
     def deadline(self) -> float | None:
         return self.due
 
@@ -108,4 +112,4 @@ def test_when_a_group_cannot_follow_what_changed_is_written_all_the_same() -> No
 def test_at_the_end_what_was_counted_is_written() -> None:
     rig = Rig()
     assert rig.machine.command(Shutdown(), 1.0) == [persist(7)]
-    assert rig.notes == ["platform tick", "apply", "Shutdown"]
+    assert rig.notes == ["platform stop", "apply", "Shutdown"]

@@ -134,6 +134,22 @@ def test_facts_are_made_once_a_second_and_only_of_what_changed() -> None:
     assert len(rig.facts(Tally)) == 1
 
 
+def test_the_last_second_before_an_orderly_stop_is_written() -> None:
+    stage = Stage()
+    rig = stage.rig
+    rig.pass_time(OPENS - NOW)
+    book = rig.platform.statistics
+    book.admitted(stage.id, True, rig.now)
+    rig.carry_out(rig.platform.tick(rig.now))
+    for _ in range(3):
+        book.admitted(stage.id, True, rig.now + 0.5)
+    rig.carry_out(rig.platform.stop(rig.now + 0.5))
+    (tally,) = rig.facts(Tally)
+    assert sum(number for _, number in tally.joins) == 4
+    rig.restart()
+    assert sum(number for _, number in stage.told().joins) == 4
+
+
 def test_they_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics, "MOST_MINUTES", 5)
     monkeypatch.setattr(statistics, "MOST_REASONS", 4)

@@ -211,12 +211,19 @@ class Platform:
         """Groups of reservations that are live are there from now on."""
         return _and(self.reservations.start(now), self.tick(now))
 
+    def stop(self, now: float) -> Left:
+        """The last ``tick``: what was kept for later is due, too."""
+        return self._tick(now, last=True)
+
     def tick(self, now: float) -> Left:
         """Whatever is due: at ``deadline``, or earlier without harm."""
+        return self._tick(now, last=False)
+
+    def _tick(self, now: float, last: bool) -> Left:
         try:
             left = self.reservations.tick(now)
             self.door.tick(now)
-            self.statistics.flush(now)
+            self.statistics.flush(now, last)
             if now >= self._next_sweep or now + SWEEP < self._next_sweep:  # or the clock went back
                 self._next_sweep = now + SWEEP
                 self.sessions.sweep(now)

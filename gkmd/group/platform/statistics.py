@@ -102,9 +102,11 @@ class StatisticsBook:
 
     # Time
 
-    def flush(self, now: float) -> None:
-        """What has changed becomes facts, at most once in a second; the caller commits them."""
-        if not self._dirty or now < self._flushed + FLUSH:
+    def flush(self, now: float, last: bool = False) -> None:
+        """What has changed becomes facts, at most once in a second unless it is the ``last`` time; the caller
+        commits them.
+        """
+        if not self._dirty or (now < self._flushed + FLUSH and not last):
             return
         self._flushed = now
         for id in self._dirty:
