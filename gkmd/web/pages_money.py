@@ -79,7 +79,7 @@ class MoneyPages:
             payment.amount,
             f"{origin}/payments/{payment.id}",
             f"{origin}/api/v1/providers/{payment.provider}",
-            f"{self._portal.config.title}: balance of {visit.me.login}",
+            f"{self._portal.config.title}: payment {payment.id}",  # whose it is the provider need not know
         )
         provider = self._providers.find(payment.provider)
         try:

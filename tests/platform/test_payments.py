@@ -197,7 +197,7 @@ def test_a_forged_call_is_noted() -> None:
     assert (line.actor, line.detail["refused"], line.detail["origin"]) == (
         "provider:pay",
         "forbidden",
-        "192.0.2.1",
+        "192.0.2.0/24",
     )
 
 

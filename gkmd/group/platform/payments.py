@@ -18,7 +18,7 @@ from gkmd.core.money import Money
 from gkmd.core.rng import Rng
 from gkmd.group.platform import providers
 from gkmd.group.platform.access import account_of
-from gkmd.group.platform.audit import Audit
+from gkmd.group.platform.audit import Audit, place_of
 from gkmd.group.platform.balances import Balances
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.ids import new_id
@@ -177,7 +177,7 @@ class Payments:
                 payment,
                 work.now,
                 refused=why,
-                origin=work.who.origin,
+                origin=place_of(work.who.origin),
             )
 
         work.even_if_refused(note)

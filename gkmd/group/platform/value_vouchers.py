@@ -14,7 +14,7 @@ from gkmd.core.money import Money
 from gkmd.core.rng import Rng
 from gkmd.group.platform import voucher_batches, voucher_codes
 from gkmd.group.platform.access import account_of
-from gkmd.group.platform.audit import Audit
+from gkmd.group.platform.audit import Audit, place_of
 from gkmd.group.platform.balances import Balances
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.ids import new_id
@@ -133,7 +133,8 @@ class ValueVouchers:
             self._lock_out.failed(account.id, origin, work.now)
 
             def note() -> None:
-                self._audit.refusal(account.id, "voucher-refused", account.id, work.now, origin=origin)
+                place = place_of(origin)
+                self._audit.refusal(account.id, "voucher-refused", account.id, work.now, origin=place)
 
             work.even_if_refused(note)
             text = "this is no code that can be redeemed, or it was used; compare it with the voucher"
