@@ -104,6 +104,11 @@ class IdentityPattern:
             text = str(Identity.parse(text))
         return cls(text)
 
+    @staticmethod
+    def is_meant(text: str) -> bool:
+        """Whether this is written as a pattern, right or wrong, and not as an address."""
+        return text.lower() == "any" or text.partition(":")[0].lower() in _KIND
+
     def matches(self, identity: Identity) -> bool:
         if self.text == "any":
             return True

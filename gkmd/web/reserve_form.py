@@ -10,6 +10,7 @@ import msgspec
 from gkmd.api.nouns import Rule, SecurityPolicy, Visibility
 from gkmd.api.results import ReservationView
 from gkmd.core.algorithms import CIPHER_BY_NAME, INTEGRITY_BY_NAME
+from gkmd.core.identity import IdentityPattern
 from gkmd.core.money import Money
 from gkmd.web.forms import Faults, Form, words
 from gkmd.web.shown import duration, zone_of
@@ -173,8 +174,7 @@ def senders_of(text: str, faults: Faults) -> list[dict[str, str]]:
         host = {"label": parts[0]}
         for one in parts[1:]:
             # An identity has its kind before it; an IPv6 address begins with hex digits.
-            is_identity = one.partition(":")[0].lower() in ("fqdn", "email", "dn", "keyid", "ip", "any")
-            host.setdefault("identity" if is_identity else "source", one)
+            host.setdefault("identity" if IdentityPattern.is_meant(one) else "source", one)
         if len(parts) > 3:
             faults.add("senders", f"{line[:60]!r}: label, identity and source address are all there is")
         found.append(host)

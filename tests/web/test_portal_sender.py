@@ -34,7 +34,7 @@ def test_reserve_show_change_extend_cancel(site: Site, sender: Browser) -> None:
         duration="1h30m",
         ways=["names", "price", "vouchers"],
         price="2,50",
-        senders="studio\nbackup fqdn:tx.example 192.0.2.9",
+        senders="studio\nbackup fqdn:tx.example 192.0.2.9\nthird ipv4:192.0.2.7 192.0.2.8\nlast ipv6:fd00::7",
     )
     page = sender.get(path).text
     for text in (
@@ -44,6 +44,8 @@ def test_reserve_show_change_extend_cancel(site: Site, sender: Browser) -> None:
         "1h30m",
         "names on the list, or who pays 2.50 EUR, or who has a voucher",
         "fqdn:tx.example",
+        "ipv4:192.0.2.7",
+        "ipv6:fd00::7",
         "Ticket for studio",
     ):
         assert text in page, text
