@@ -8,6 +8,7 @@ A skipped test fails the run unless ALLOWED_SKIPS knows it: what nobody runs is 
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -35,18 +36,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of other parts are not even imported: collecting them all takes longer than many tests."""
+    part = _files_of(config.getoption("--part"))
+    if part is None or not collection_path.match("test_*.py"):
+        return None
+    return collection_path not in part or None
+
+
+@functools.cache
+def _files_of(part: str) -> frozenset[Path] | None:
+    """The test files of part "N/M"; None for all of them."""
+    number, parts = map(int, part.split("/"))
+    if parts == 1:
+        return None
+    files = sorted(Path(__file__).parent.rglob("test_*.py"))
+    others = [path for path in files if path.name not in WAITING]
+    waiting = [path for path in files if path.name in WAITING]
+    return frozenset(waiting if number == parts else others[number - 1 :: parts - 1])
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(GUEST):
             item.add_marker(pytest.mark.guest)
-    number, parts = map(int, config.getoption("--part").split("/"))
-    files = sorted({item.path for item in items})
-    if parts > 1:
-        waiting = [path for path in files if path.name in WAITING]
-        others = [path for path in files if path.name not in WAITING]
-        files = waiting if number == parts else others[number - 1 :: parts - 1]
-    items[:] = [item for item in items if item.path in files]
 
 
 def _skipped(config: pytest.Config) -> list[pytest.TestReport | pytest.CollectReport]:
