@@ -14,6 +14,8 @@ from gkmd.api.operations import OPERATIONS
 from gkmd.api.problem import Problem
 
 CONNECTIONS: Final = 16
+_SLOW: Final = frozenset({"audit", "audit-verify", "ledger-entries"})  # they read archives
+_PASSWORDS: Final = frozenset({"password", "old"})  # fields that make the daemon compute argon2
 REPLY_SECONDS: Final = 30.0
 _CONNECT_SECONDS: Final = 5.0
 _REPLY_OCTETS: Final = 64 << 20
@@ -44,12 +46,16 @@ async def ask(daemon: Daemon, operation: str, request: dict[str, Any], caller: C
 
 
 class DaemonClient:
-    """A few connections, each with one request under way. Who finds none free waits, but not for ever."""
+    """A few connections, each with one request under way. Who finds none free waits, but not for ever.
+
+    What takes the daemon long has half of them: a flood of sign-ins leaves the pages as they were.
+    """
 
     def __init__(self, path: Path, connections: int = CONNECTIONS, seconds: float = REPLY_SECONDS) -> None:
         self._path = path
         self._seconds = seconds
         self._free = asyncio.Semaphore(connections)
+        self._slow = asyncio.Semaphore(max(1, connections // 2))
         self._idle: list[_Connection] = []
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -67,7 +73,8 @@ class DaemonClient:
         )
         try:
             async with asyncio.timeout(self._seconds):
-                async with self._free:
+                slow = operation in _SLOW or not _PASSWORDS.isdisjoint(request)
+                async with self._slow if slow else contextlib.nullcontext(), self._free:
                     reply = self._decode(await self._exchange(line + b"\n", operation))
         except TimeoutError:
             raise Problem("unavailable", "The key server does not answer in time; try again.") from None

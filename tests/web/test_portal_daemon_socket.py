@@ -158,3 +158,25 @@ def test_who_waits_too_long_is_told_and_the_connection_is_not_used_again(tmp_pat
         assert (await client.call("me", {"slow": False}, CALLER))["request"] == {"slow": False}
 
     assert run(tmp_path, peer, use, connections=1, seconds=0.1) == 2
+
+
+def test_a_flood_of_sign_ins_leaves_connections_for_the_others(tmp_path: Path) -> None:
+    held = asyncio.Event()
+
+    async def busy(request: dict[str, Any]) -> bytes:
+        if request["operation"] in ("sign-in", "audit-verify"):
+            await held.wait()
+        return await echo(request)
+
+    async def use(client: DaemonClient) -> None:
+        request = {"login": "alice", "password": "x"}
+        flood = [asyncio.create_task(client.call("sign-in", request, CALLER)) for _ in range(50)]
+        flood += [asyncio.create_task(client.call("audit-verify", {}, CALLER)) for _ in range(50)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                assert await client.call("catalogue", {}, CALLER)
+        held.set()
+        await asyncio.gather(*flood)
+
+    assert run(tmp_path, busy, use, connections=4) <= 4
