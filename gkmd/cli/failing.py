@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import click
+
+from gkmd.api.problem import Problem
 from gkmd.core.errors import ConfigError, GkmdError
 from gkmd.daemon.logs import complain
 
@@ -20,9 +23,14 @@ def failing_clearly() -> Iterator[None]:
     """Exit 2 for a wrong configuration, 1 for any other trouble."""
     try:
         yield
+    except (click.ClickException, click.Abort):
+        raise  # click has its own words for wrong arguments, and for somebody who says no
     except ConfigError as error:
         complain(str(error))
         sys.exit(CONFIGURATION)
+    except Problem as problem:
+        complain(_whole(problem))
+        sys.exit(TROUBLE)
     except GkmdError as error:
         complain(str(error))
         sys.exit(TROUBLE)
@@ -40,3 +48,9 @@ def failing_clearly() -> Iterator[None]:
             f"at {frame.filename.rpartition('/')[2]}:{frame.lineno}"
         )
         sys.exit(TROUBLE)
+
+
+def _whole(problem: Problem) -> str:
+    """With what is wrong in which field, where the sentence does not say it."""
+    more = [f"{one.field}: {one.text}" for one in problem.fields if one.text not in problem.detail]
+    return "\n  ".join([problem.detail, *more])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Final
 
 from gkmd.api.names_csv import parse_names
 from gkmd.cli.desk import Desk
-from gkmd.core.errors import LocalError
+from gkmd.core.errors import GkmdError, LocalError
 from gkmd.core.rng import system_rng
 from gkmd.core.secret import SecretBytes
 from gkmd.crypto.passwords import hash_password
@@ -39,7 +40,8 @@ def import_names(desk: Desk, reservation: str, file: Path, *, append: bool) -> i
             "names-commit", id=reservation, import_id=begun, mode=mode, expected=len(parsed.names)
         )
     except BaseException:
-        desk.call("names-abort", id=reservation, import_id=begun)
+        with contextlib.suppress(GkmdError):  # the reason that is told is the first one
+            desk.call("names-abort", id=reservation, import_id=begun)
         raise
     count: int = result["count"]
     return count

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import email.message
-import io
 import ipaddress
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 from platform_rig import PASSWORD
+from portal_carrier import Carrier
 from portal_rig import ORIGIN, SETTINGS, Site
 
 from gkmd.core.secret import SecretBytes
@@ -22,26 +19,6 @@ from gkmd.daemon.portal_tickets import PortalSettings, PortalTickets, Round
 from gkmd.daemon.ticket_file import LocalChoices
 
 TLS = tls_context(None)
-
-
-class Carrier:
-    """What carries urllib's requests to a portal in this process."""
-
-    def __init__(self, site: Site) -> None:
-        self.browser = site.browser()
-
-    def open(self, request: urllib.request.Request, timeout: float) -> io.BytesIO:
-        answer = self.browser.send(
-            request.get_method(),
-            request.full_url.removeprefix(ORIGIN),
-            headers=dict(request.header_items()),
-            content=cast(Any, request.data),
-        )
-        body = io.BytesIO(answer.content)
-        if answer.status_code >= 300:
-            message = email.message.Message()
-            raise urllib.error.HTTPError(request.full_url, answer.status_code, "", message, body)
-        return body
 
 
 @pytest.fixture
