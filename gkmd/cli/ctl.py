@@ -115,6 +115,18 @@ def groups(target: Target) -> None:
 
 
 @ctl.command()
+@click.argument("reservation")
+@_shared
+@click.pass_obj
+def statistics(target: Target, reservation: str) -> None:
+    """Receivers of RESERVATION now, peak and total, refused by reason, rekeys, money (server)."""
+    from gkmd.cli.reserve import statistics_text
+
+    with failing_clearly(), ControlClient(target.path) as client:
+        target.show(client.call("statistics", {"id": reservation}), statistics_text)
+
+
+@ctl.command()
 @click.argument("group", default="")
 @_shared
 @click.pass_obj

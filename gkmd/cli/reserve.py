@@ -11,7 +11,10 @@ import click
 
 from gkmd.api.nouns import Rule
 from gkmd.cli.desk import Desk, amount, desk_command, facts, money, rows
+from gkmd.cli.reserve_keys import key_options, keys_given
+from gkmd.cli.tables import seconds_of
 from gkmd.core.errors import LocalError
+from gkmd.core.identity import IdentityPattern
 
 _COLUMNS: Final = ("id", "title", "state", "address", "port", "names", "visibility")
 _FACTS: Final = (
@@ -36,27 +39,13 @@ def reserve() -> None:
     """Reserve transmissions; change, extend, shorten and cancel them; their lists and vouchers."""
 
 
-def _duration(text: str) -> int:
-    """``90``, ``90s``, ``45m``, ``2h``, ``1d`` in seconds."""
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
-    if not number.isdigit():
-        raise LocalError(f"duration {text!r}: a number with s, m, h or d is needed, such as 90m")
-    return int(number) * unit
-
-
 def _host(text: str) -> dict[str, Any]:
     """``LABEL[,IDENTITY][,SOURCE]``."""
     label, _, rest = text.partition(",")
     host: dict[str, Any] = {"label": label}
     for part in filter(None, rest.split(",")):
-        host["identity" if _is_identity(part) else "source"] = part
+        host["identity" if IdentityPattern.is_meant(part) else "source"] = part
     return host
-
-
-def _is_identity(text: str) -> bool:
-    kind = text.partition(":")[0]
-    return kind in ("fqdn", "email", "dn", "keyid", "ipv4", "ipv6")
 
 
 def _admission(given: dict[str, Any]) -> dict[str, Any] | None:
@@ -128,16 +117,18 @@ def _show(view: dict[str, Any]) -> str:
 @click.option("--owner", default="", metavar="LOGIN", help="Reserve for this sender (operators).")
 @click.option("--check", is_flag=True, help="Only say what would be wrong.")
 @_admission_options
+@key_options
 def new(
     desk: Desk, check: bool, duration: str, lead: str, hosts: tuple[str, ...], ipv6: bool, **given: Any
 ) -> None:
     """Reserve a transmission called TITLE."""
     sources = list(given.pop("sources"))
     request = given | {
+        **keys_given(given),
         "admission": _admission(given) or {"open": True},
         "sources": sources,
-        "duration": _duration(duration),
-        "lead": _duration(lead),
+        "duration": seconds_of(duration),
+        "lead": seconds_of(lead),
         "senders": [_host(text) for text in hosts],
         "family": 6 if ipv6 else 4,
         "source_specific": bool(sources),
@@ -191,8 +182,8 @@ def change(
     result = desk.call(
         "reservation-change",
         id=id,
-        duration=None if duration is None else _duration(duration),
-        lead=None if lead is None else _duration(lead),
+        duration=None if duration is None else seconds_of(duration),
+        lead=None if lead is None else seconds_of(lead),
         senders=[_host(text) for text in hosts] if hosts else None,
         admission=admission,
         **given,
@@ -238,13 +229,14 @@ def statistics(desk: Desk, id: str, watch: bool) -> None:
     """Receivers now, peak and total, refused by reason, rekeys, money."""
     while True:
         found = desk.call("statistics", id=id)
-        desk.show(found, _statistics)
+        desk.show(found, statistics_text)
         if not watch:
             return
         time.sleep(2)
 
 
-def _statistics(view: dict[str, Any]) -> str:
+def statistics_text(view: dict[str, Any]) -> str:
+    """Of a result of the operation ``statistics``."""
     lines = [
         facts(
             view,

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from gkmd.core.errors import LocalError
+
 _UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+_SECONDS_OF: Final = {unit: seconds for seconds, unit in _UNITS}
+_SECONDS: Final = re.compile("[0-9]{1,9}")
+_PART: Final = re.compile("([0-9]{1,9})([smhd])")
+_DURATION: Final = re.compile(f"(?:{_PART.pattern})+")
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -55,3 +62,12 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return printable(str(value)).replace("\n", "?")
+
+
+def seconds_of(text: str) -> int:
+    """``90``, ``90s``, ``45m``, ``1h30m``, ``1d`` in seconds; LocalError for what is no duration."""
+    if _SECONDS.fullmatch(text):
+        return int(text)
+    if not _DURATION.fullmatch(text):
+        raise LocalError(f"duration {text!r}: a number with s, m, h or d is needed, such as 90m or 1h30m")
+    return sum(int(number) * _SECONDS_OF[unit] for number, unit in _PART.findall(text))
