@@ -19,7 +19,7 @@ from gkmd.group.platform.outcome import Call, Caller, Done, Failed, Hash, Outcom
 from gkmd.group.platform.records import Reservation
 from gkmd.group.platform.work import Handler, Work
 
-# (a second, at once) for callers without a session, by their address.
+# (a second, at once) by address; who has signed in may be anybody where anybody may sign up.
 _ALLOWANCES: Final[Mapping[str, tuple[float, float]]] = {
     "sign-in": (1.0, 30.0),
     "passkey-sign-in-begin": (1.0, 30.0),
@@ -27,7 +27,9 @@ _ALLOWANCES: Final[Mapping[str, tuple[float, float]]] = {
     "sign-up": (1 / 60, 10.0),
     "provider-call": (10.0, 100.0),
 }
-_ANYTHING: Final = (50.0, 300.0)
+_ANYTHING: Final = (50.0, 300.0)  # for strangers, by address
+_CHANGES: Final = (5.0, 300.0)  # by receivers, each: what they change is journalled
+_SIGN_UPS: Final = (0.5, 200.0)  # of all addresses together: an account is for good
 _AUDITED: Final = frozenset({"forbidden"})  # refusals that are worth a line whatever the operation was
 _PASSING: Final = frozenset(
     {"busy", "too-many-requests", "unavailable"}
@@ -40,7 +42,16 @@ _FIELD: Final = re.compile(r"[a-z0-9_.]{1,60}")  # what else a caller calls a fi
 class Execution:
     """``handlers`` by the name of the operation; what has none is Problem ``unavailable``."""
 
-    __slots__ = ("_access", "_allowances", "_audit", "_facts", "_handlers")
+    __slots__ = (
+        "_access",
+        "_allowances",
+        "_anything",
+        "_audit",
+        "_changes",
+        "_facts",
+        "_handlers",
+        "_sign_ups",
+    )
 
     def __init__(self, facts: Facts, access: Access, audit: Audit, handlers: Mapping[str, Handler]) -> None:
         self._facts: Final = facts
@@ -48,7 +59,9 @@ class Execution:
         self._audit: Final = audit
         self._handlers: Final = handlers
         self._allowances: Final = {name: Allowance(*pair) for name, pair in _ALLOWANCES.items()}
-        self._allowances[""] = Allowance(*_ANYTHING)
+        self._anything: Final = Allowance(*_ANYTHING)
+        self._changes: Final = Allowance(*_CHANGES)
+        self._sign_ups: Final = Allowance(*_SIGN_UPS)
 
     def execute(self, call: Call, now: float) -> Outcome:
         """Never raises Problem: a refusal is Failed."""
@@ -77,18 +90,20 @@ class Execution:
         return self._failed(Call(operation.name, None, caller), work, problem)
 
     def _allow(self, operation: Operation, work: Work, now: float) -> None:
-        if work.who.actor != STRANGER:
+        who, allowance = work.who, self._allowances.get(operation.name)
+        if who.operates:
             return
-        allowance = self._allowances.get(operation.name) or self._allowances[""]
-        come_back = allowance.take(network(work.who.origin), now)
+        name, where = network(who.origin), "from this address"
+        if allowance is None and who.actor == STRANGER:
+            allowance = self._anything
+        elif allowance is None and operation.changes and "sender" not in who.roles:
+            allowance, name, where = self._changes, who.actor, "from this account"
+        come_back = None if allowance is None else allowance.take(name, now)
+        if come_back is None and operation.name == "sign-up":
+            come_back, where = self._sign_ups.take("", now), "at once"
         if come_back is not None:
-            raise Problem(
-                "too-many-requests",
-                "too many requests come from this address; wait a little",
-                (),
-                "",
-                come_back,
-            )
+            text = f"too many requests come {where}; wait a little"
+            raise Problem("too-many-requests", text, come_back=come_back)
 
     def _step(self, operation: Operation, call: Call, work: Work, run: Callable[[], Any]) -> Outcome:
         lines = self._audit.lines
