@@ -128,9 +128,10 @@ class StripeProvider:
             )
         except self._failure as error:
             raise _failed(self._endpoint.name, type(error).__name__) from None
-        if not isinstance(session.url, str) or not isinstance(session.id, str):
+        url, external = getattr(session, "url", None), getattr(session, "id", None)
+        if not isinstance(url, str) or not isinstance(external, str):
             raise _failed(self._endpoint.name, "its answer makes no sense")
-        return Begun(checked_url(self._endpoint, session.url), _external(self._endpoint.name, session.id))
+        return Begun(checked_url(self._endpoint, url), _external(self._endpoint.name, external))
 
 
 class Providers:
@@ -179,7 +180,10 @@ def checked_url(endpoint: ProviderEndpoint, url: str) -> str:
     """``url`` when a payer may be sent there: to the provider's own or a configured host, by https (or as the
     provider's endpoint itself). Problem for anything else: a provider that lies sends nobody astray.
     """
-    ours, found = urlsplit(endpoint.url), urlsplit(url)
+    try:
+        ours, found = urlsplit(endpoint.url), urlsplit(url)
+    except ValueError:
+        raise _failed(endpoint.name, "the address of its page makes no sense") from None
     host = found.hostname or ""
     allowed = {ours.hostname, *endpoint.redirect_hosts}
     known = host in allowed or (

@@ -199,6 +199,7 @@ def test_paying_goes_to_the_provider_and_counts_when_it_says_so(site: Site, prov
         {"url": "//127.0.0.1/pay", "external": "x"},
         {"url": "http://127.0.0.1@evil.example/", "external": "x"},
         {"url": "http://127.0.0.1:1/pay", "external": "x"},
+        {"url": "https://[127.0.0.1/pay", "external": "x"},
         {"url": 5, "external": "x"},
         {"external": "x"},
         b'{"url": "' + b"a" * 100_000 + b'"}',
