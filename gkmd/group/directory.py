@@ -7,12 +7,12 @@ it is back.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
 from gkmd.core.address import IpAddress
+from gkmd.core.alarms import Alarms
 from gkmd.core.change import Change, DropGroup, DropMember, Journalled, MemberRecord
 from gkmd.core.effect import Ask
 from gkmd.core.errors import LocalError
@@ -66,8 +66,7 @@ class Directory:
         self._registrations: Final = Registrations()
         self._groups: dict[str, Group] = {}
         self._by_id: dict[Identity, Group] = {}
-        self._alarms: list[tuple[float, str]] = []
-        self._armed: dict[str, float] = {}
+        self._alarms: Final[Alarms[str]] = Alarms()
         policies = _checked(policies)
         records = {record.name: record for record in journalled.groups}
         members: dict[str, list[MemberRecord]] = {}
@@ -213,11 +212,7 @@ class Directory:
     def tick(self, now: float) -> tuple[Duty, ...]:
         """All that is due. No order is handed out twice, sealed or not."""
         duties: list[Duty] = []
-        while self._alarms and self._alarms[0][0] <= now:
-            time, name = heapq.heappop(self._alarms)
-            if self._armed.get(name) != time:
-                continue
-            del self._armed[name]
+        while (name := self._alarms.due(now)) is not None:
             group = self._groups[name]
             duties += group.tick(now)
             self._arm(group, after=now)
@@ -233,21 +228,17 @@ class Directory:
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do; a time that has passed means at once."""
-        while self._alarms and self._armed.get(self._alarms[0][1]) != self._alarms[0][0]:
-            heapq.heappop(self._alarms)
-        return self._alarms[0][0] if self._alarms else None
+        return self._alarms.first()
 
     def _arm(self, group: Group, after: float | None = None) -> None:
         name, time = group.policy.name, group.deadline()
         if time is None:
-            self._armed.pop(name, None)
+            self._alarms.drop(name)
             return
         if after is not None and time <= after:
             # Its tick has just run: whatever is left to do has only become due by it.
             time = after + _LEAST_WAIT
-        if self._armed.get(name) != time:
-            self._armed[name] = time
-            heapq.heappush(self._alarms, (time, name))
+        self._alarms.set(name, time)
 
     # Policy
 
@@ -334,7 +325,7 @@ class Directory:
         left = Left(group.flush(now), ()) if over else group.close(now, reason)
         if not left.orders and group.idle(now):
             del self._groups[name], self._by_id[group.policy.group_id]
-            self._armed.pop(name, None)
+            self._alarms.drop(name)
             group.forget()
             return Left((*left.changes, DropGroup(name)), ())
         self._arm(group)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
 
+from gkmd.core.alarms import Alarms
 from gkmd.core.identity import Identity
 from gkmd.ike.sa import IkeSa
 
@@ -12,13 +12,12 @@ from gkmd.ike.sa import IkeSa
 class SaTable:
     """A timer is armed early rather than moved: who is woken too soon is armed again."""
 
-    __slots__ = ("_armed", "_by_peer", "_by_spi", "_heap")
+    __slots__ = ("_alarms", "_by_peer", "_by_spi")
 
     def __init__(self) -> None:
         self._by_spi: dict[bytes, IkeSa] = {}
         self._by_peer: dict[Identity, list[IkeSa]] = {}
-        self._armed: dict[bytes, float] = {}
-        self._heap: list[tuple[float, bytes]] = []
+        self._alarms: Alarms[bytes] = Alarms()
 
     def __len__(self) -> int:
         return len(self._by_spi)
@@ -43,7 +42,7 @@ class SaTable:
 
     def remove(self, sa: IkeSa) -> None:
         self._by_spi.pop(sa.spi_r, None)
-        self._armed.pop(sa.spi_r, None)
+        self._alarms.drop(sa.spi_r)
         if sa.peer is not None:
             others = [other for other in self._by_peer.get(sa.peer, ()) if other is not sa]
             if others:
@@ -53,25 +52,16 @@ class SaTable:
 
     def arm(self, sa: IkeSa, at: float) -> None:
         """Wake at ``at`` or earlier."""
-        armed = self._armed.get(sa.spi_r)
+        armed = self._alarms.at(sa.spi_r)
         if armed is None or at < armed:
-            self._armed[sa.spi_r] = at
-            heapq.heappush(self._heap, (at, sa.spi_r))
+            self._alarms.set(sa.spi_r, at)
 
     def due(self, now: float) -> list[IkeSa]:
         """The SAs whose time has come; each has to be armed again."""
         woken = []
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            at, spi_r = heapq.heappop(heap)
-            # An entry that was overtaken by an earlier one, or whose SA has gone, is stale.
-            if self._armed.get(spi_r) == at:
-                del self._armed[spi_r]
-                woken.append(self._by_spi[spi_r])
+        while (spi_r := self._alarms.due(now)) is not None:
+            woken.append(self._by_spi[spi_r])
         return woken
 
     def deadline(self) -> float | None:
-        heap = self._heap
-        while heap and self._armed.get(heap[0][1]) != heap[0][0]:
-            heapq.heappop(heap)
-        return heap[0][0] if heap else None
+        return self._alarms.first()

@@ -24,8 +24,7 @@ IGNORED = frozenset(
         "_packed",
         "_peer_text",
         "hint",  # a line for the log
-        "_heap",  # of timers: stale entries come and go
-        "_alarms",
+        "_heap",  # of alarms: stale entries come and go
         "_order",
     )
 )

@@ -8,6 +8,7 @@ import pytest
 from endpoint_rig import SERVER_ID, World, established, init_of, member_name, turned
 
 from gkmd.core.address import Path
+from gkmd.core.alarms import Alarms
 from gkmd.core.algorithms import (
     AES_CBC_128,
     AES_CBC_256,
@@ -395,8 +396,7 @@ def test_timers_wake_who_is_due_and_nobody_twice() -> None:
     world.run(1)
     table = world.server._keeper.table
     sas = list(table)
-    table._heap.clear()
-    table._armed.clear()
+    table._alarms = Alarms()
     for sa, at in zip(sas, (30.0, 10.0, 20.0), strict=True):
         table.arm(sa, at)
     table.arm(sas[0], 40.0)  # later: the earlier timer stays

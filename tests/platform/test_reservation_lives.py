@@ -122,6 +122,6 @@ def test_changed_a_thousand_times_it_is_looked_after_once() -> None:
     for number in range(1000):
         change = q.ChangeReservation(life.ids[0], duration=HOUR + number % 7)
         life.rig.do("reservation-change", change, life.anna)
-    assert len(life.rig.platform.reservations._alarms) < 100
+    assert len(life.rig.platform.reservations._alarms._heap) < 100
     life.rig.pass_time(4 * HOUR)
     assert not life.rig.groups

@@ -14,6 +14,7 @@ from gkmd.api import results as r
 from gkmd.api.nouns import Host
 from gkmd.api.problem import FieldProblem, Problem
 from gkmd.core.address import IpAddress
+from gkmd.core.alarms import Alarms
 from gkmd.core.identity import Identity, IdentityKind
 from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
@@ -42,7 +43,6 @@ from gkmd.group.platform.work import Handlers, Who, Work
 MOST_LIVE: Final = 1000  # of one owner, coming or on
 _WOUND_UP: Final = 86_400.0  # seconds after an end in which a restarted server still looks after the group
 _AGAIN: Final = 1.0  # seconds between two looks at a group that tells its members the end
-_SLACK: Final = 64  # alarms that stand for nothing any more
 _SLUG: Final = 40
 # What goes when a reservation has been over for long; vouchers go with their batches.
 _KEPT: Final[tuple[type[ListedName] | type[Ticket] | type[VoucherBatch], ...]] = (
@@ -57,7 +57,6 @@ class Reservations:
     __slots__ = (
         "_accounts",
         "_alarms",
-        "_armed",
         "_audit",
         "_billing",
         "_desk",
@@ -98,16 +97,14 @@ class Reservations:
         )
         self._pool: Pool = Pool(facts, settings.pools, self._configured, rng)
         self.adopt(settings)
-        # (instant, id): something is to be done about it, if ``_armed`` still says so.
-        self._alarms: list[tuple[float, str]] = []
-        self._armed: dict[str, float] = {}
+        self._alarms: Final[Alarms[str]] = Alarms()  # ids that something is to be done about
         kept = {fact.reservation for kind in _KEPT for fact in facts.all(kind)}
         for one in facts.all(Reservation):
             ends = schedule.ends(one)
             if now < ends + _WOUND_UP:
-                self._arm(one.id, ends)
+                self._alarms.set(one.id, ends)
             elif one.id in kept:
-                self._arm(one.id, ends + settings.keep_reservations)
+                self._alarms.set(one.id, ends + settings.keep_reservations)
 
     def use(self, groups: Directory) -> None:
         self._groups = groups
@@ -169,9 +166,7 @@ class Reservations:
     def tick(self, now: float) -> Left:
         """Groups that are over end, and what was kept long enough goes. The caller commits the facts."""
         left = Left((), ())
-        while (due := self.deadline()) is not None and due <= now:
-            _, id = heapq.heappop(self._alarms)
-            del self._armed[id]
+        while (id := self._alarms.due(now)) is not None:
             reservation = self.get(id)
             if reservation is not None:
                 left = _both(left, self._wind_up(reservation, now))
@@ -181,35 +176,23 @@ class Reservations:
         """Whatever is to be done about it by now; it is armed for what comes next, later than now."""
         id, ends, left = reservation.id, schedule.ends(reservation), Left((), ())
         if now < ends:
-            self._arm(id, ends)
+            self._alarms.set(id, ends)
             return left
         if self._groups is not None and self._groups.holds(id):
             left = self._groups.end(id, now, "end")
             if self._groups.holds(id):
-                self._arm(id, now + _AGAIN)
+                self._alarms.set(id, now + _AGAIN)
                 return left
         forgets = ends + self._settings.keep_reservations
         if now < forgets:
-            self._arm(id, forgets)
+            self._alarms.set(id, forgets)
         else:
             self._forget(reservation)
         return left
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
-        while self._alarms and self._armed.get(self._alarms[0][1]) != self._alarms[0][0]:
-            heapq.heappop(self._alarms)
-        return self._alarms[0][0] if self._alarms else None
-
-    def _arm(self, id: str, at: float) -> None:
-        """One instant for each; a reservation that is changed again and again leaves few behind."""
-        if self._armed.get(id) == at:
-            return
-        self._armed[id] = at
-        heapq.heappush(self._alarms, (at, id))
-        if len(self._alarms) > 2 * len(self._armed) + _SLACK:
-            self._alarms = [(instant, armed) for armed, instant in self._armed.items()]
-            heapq.heapify(self._alarms)
+        return self._alarms.first()
 
     def _forget(self, reservation: Reservation) -> None:
         """Lists, tickets and vouchers are kept for a while after the end, and no longer."""
@@ -351,7 +334,7 @@ class Reservations:
                 raise Problem("conflict", str(error)) from None
             if reservation.ends <= work.now:
                 work.left(self._groups.end(reservation.id, work.now, "end"))
-        self._arm(reservation.id, max(reservation.ends, work.now + _AGAIN))
+        self._alarms.set(reservation.id, max(reservation.ends, work.now + _AGAIN))
 
     def _cancel(self, request: q.CancelReservation, work: Work) -> r.ReservationView:
         before = self.owned(request.id, work.who)
@@ -376,7 +359,7 @@ class Reservations:
         )
         if self._groups is not None:
             work.left(self._groups.end(after.id, work.now, "cancelled"))
-        self._arm(after.id, work.now + _AGAIN)
+        self._alarms.set(after.id, work.now + _AGAIN)
         work.tell("reservation-cancelled", reservation=after.id, refunds=refunds)
         return self.view(after, work.now)
 
