@@ -3,10 +3,14 @@
 A sealed value is version (1) | salt (16) | nonce (12) | ciphertext | tag (16). The salt makes, by
 HKDF-Expand, a working key for one life of the process: random 96-bit nonces are safe for 2^32 values per
 key (NIST SP 800-38D 8.3), which a busy server would pass on one master key within weeks.
+
+What a sealed value is found by, where that tells too much, is a MAC (keyed BLAKE2b, RFC 7693) under a key of
+its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -26,6 +30,8 @@ _NONCE_OCTETS: Final = 12
 _HEAD_OCTETS: Final = 1 + _SALT_OCTETS + _NONCE_OCTETS
 _TAG_OCTETS: Final = 16
 _LABEL: Final = b"gkmd seal at rest"
+_NAMING_LABEL: Final = b"gkmd name at rest"
+NAME_OCTETS: Final = 16
 _VALUES_PER_SALT: Final = 1 << 31
 _SALTS_KEPT: Final = 64
 
@@ -33,13 +39,14 @@ _SALTS_KEPT: Final = 64
 class MasterKey:
     """The key of the journal. ``key`` has 32 octets; LocalError otherwise."""
 
-    __slots__ = ("_key", "_opened", "_own", "_own_head", "_own_left", "_rng")
+    __slots__ = ("_key", "_naming", "_opened", "_own", "_own_head", "_own_left", "_rng")
 
     def __init__(self, key: SecretBytes, rng: Rng) -> None:
         if len(key) != MASTER_KEY_OCTETS:
             raise LocalError(f"a master key has {MASTER_KEY_OCTETS} octets, not {len(key)}")
         self._key: Final = key
         self._rng: Final = rng
+        self._naming: Final = prf_plus(PRF_HMAC_SHA2_256, key.reveal(), _NAMING_LABEL, 32)
         self._opened: dict[bytes, AESGCM] = {}
         self._own: AESGCM | None = None
         self._own_head = b""
@@ -68,6 +75,12 @@ class MasterKey:
             return aead.decrypt(sealed[1 + _SALT_OCTETS : _HEAD_OCTETS], sealed[_HEAD_OCTETS:], context)
         except InvalidTag:
             raise CryptoError("a sealed value does not open: wrong master key, or it was altered") from None
+
+    def name(self, text: bytes) -> bytes:
+        """16 octets that stand for ``text``, always the same; who has no master key learns nothing by them
+        and cannot try what it might be.
+        """
+        return hashlib.blake2b(text, digest_size=NAME_OCTETS, key=self._naming).digest()
 
     def _working(self, salt: bytes) -> AESGCM:
         return AESGCM(prf_plus(PRF_HMAC_SHA2_256, self._key.reveal(), _LABEL + salt, 32))

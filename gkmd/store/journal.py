@@ -50,8 +50,8 @@ _read_group: Final = reader(GroupRecord)
 _read_member: Final = reader(MemberRecord)
 _read_ike_sa: Final = reader(IkeSaRecord)
 
-
 _FACT_READERS: Final = {kind.KIND: reader(kind) for kind in (*LOADED, *ARCHIVED)}
+_ARCHIVES: Final = frozenset(kind.KIND for kind in ARCHIVED)
 
 
 class Journal:
@@ -113,10 +113,12 @@ class Journal:
             raise store_error(self._path, error) from None
 
     def read(self, kind: str, after: str, limit: int, descending: bool = False) -> tuple[Fact, ...]:
-        """At most ``limit`` facts of a kind in the order of their keys, from ``after`` (exclusive) on; ""
-        begins at the end where reading starts. Waits for the disk and for a commit under way: not for an
-        event loop's thread. StoreError as ``load``.
+        """At most ``limit`` facts of an archived kind in the order of their keys, from ``after`` (exclusive)
+        on; "" begins at the end where reading starts. Waits for the disk and for a commit under way: not for
+        an event loop's thread. StoreError as ``load``.
         """
+        if kind not in _ARCHIVES:
+            raise StoreError(f"there is no archive of the kind {kind!r}")
         statements = DESCENDING if descending else ASCENDING
         query = statements.after if after else statements.first
         values = (kind, after, limit) if after else (kind, limit)
@@ -202,12 +204,22 @@ class Journal:
         drops: dict[str, list[Row]] = {}
         seal, journal_id = self._master_key.seal, self._journal_id
         for (table, key), record in rows.items():
+            if table == "facts":
+                key = self._found_by(*key)
             if record is None:
                 drops.setdefault(table, []).append(key)
             else:
                 sealed = seal(encode(record), _context(journal_id, table, key))
                 puts.setdefault(table, []).append((*key, sealed))
         return puts, drops
+
+    def _found_by(self, kind: str, key: str) -> Row:
+        """The columns of a fact. Keys hold names of people and references: only those along which archives
+        are read, which are numbers, are written as they are.
+        """
+        if kind in _ARCHIVES:
+            return kind, key
+        return kind, self._master_key.name(self._journal_id + f"{kind}\0{key}".encode()).hex()
 
     def _rows(self, table: str) -> list[bytes]:
         rows = self._connection.exec_driver_sql(STATEMENTS[table].read)
@@ -217,7 +229,7 @@ class Journal:
         found: list[Fact] = []
         for kept in LOADED:
             rows = self._connection.exec_driver_sql(ASCENDING.all, (kept.KIND,))
-            found += [self._fact(*row) for row in rows]
+            found += sorted((self._fact(*row) for row in rows), key=_key)
         for archived in ARCHIVED:
             rows = self._connection.exec_driver_sql(DESCENDING.first, (archived.KIND, 1))
             found += [self._fact(*row) for row in rows]
@@ -234,6 +246,10 @@ class Journal:
             raise StoreError(
                 f"journal {self._path}: a row of {table} was damaged, altered or moved: {_OTHERWISE}"
             ) from None
+
+
+def _key(fact: Fact) -> str:
+    return fact.key
 
 
 def _context(journal_id: bytes, table: str, key: Row) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gkmd.core.change import (
     Change,
     Drop,
@@ -22,6 +24,8 @@ from gkmd.core.errors import StoreError
 from gkmd.core.identity import Identity
 from gkmd.group.platform.records import ARCHIVED, LOADED
 from gkmd.store.journal import Done
+
+_ARCHIVES: Final = frozenset(kind.KIND for kind in ARCHIVED)
 
 
 class MemoryJournal:
@@ -55,6 +59,8 @@ class MemoryJournal:
     def read(self, kind: str, after: str, limit: int, descending: bool = False) -> tuple[Fact, ...]:
         if self._closed or self.failing is not None:
             raise self.failing or StoreError("the journal is closed")
+        if kind not in _ARCHIVES:
+            raise StoreError(f"there is no archive of the kind {kind!r}")
         found = self._in_order(kind)
         if descending:
             found = [fact for fact in reversed(found) if not after or fact.key < after]

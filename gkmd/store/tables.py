@@ -1,6 +1,7 @@
 """The tables of the journal, and their statements compiled once.
 
-The key columns are what a row is found by. Everything else is one sealed record: nothing but the server reads
+The key columns are what a row is found by; of facts that are not archived the key is a MAC of itself
+(``Journal``). Everything else is one sealed record: nothing but the server reads
 it, and it is always written as a whole.
 """
 

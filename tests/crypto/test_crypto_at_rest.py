@@ -79,6 +79,17 @@ def test_wrong_master_keys_are_our_own_mistake() -> None:
             master(key=SecretBytes(bytes(length)))
 
 
+def test_names_are_steady_and_of_this_master_key_alone() -> None:
+    one = master()
+    assert one.name(b"zoe") == one.name(b"zoe") == master(seed=7).name(b"zoe")
+    assert len(one.name(b"")) == seal_at_rest.NAME_OCTETS
+    assert len({one.name(b"zoe"), one.name(b"zo"), one.name(b""), other().name(b"zoe")}) == 4
+
+
+def other() -> MasterKey:
+    return master(key=SecretBytes(bytes(32)))
+
+
 def test_nothing_secret_in_repr() -> None:
     assert repr(master()) == "<master key>"
     assert not hasattr(master(), "__dict__")

@@ -181,7 +181,9 @@ def test_an_archive_is_read_in_pages_both_ways(journal: AnyJournal, limit: int) 
         assert found == (expected[::-1] if descending else expected)
     assert journal.read("entry", entry(3).key, 2) == (entry(4), entry(5))
     assert journal.read("entry", entry(3).key, 2, True) == (entry(2), entry(1))
-    assert journal.read("voucher", "", 5) == ()
+    assert journal.read("audit", "", 5) == ()
+    with pytest.raises(StoreError, match="no archive of the kind 'tally'"):
+        journal.read("tally", "", 5)
 
 
 def test_reading_a_closed_journal(journal: AnyJournal) -> None:

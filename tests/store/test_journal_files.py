@@ -19,12 +19,25 @@ import sqlalchemy as sa
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from store_records import ACCOUNT, GROUP, IKE_SA, MEMBER, listed, member, open_journal, pragma, write
+from store_records import (
+    ACCOUNT,
+    GROUP,
+    IKE_SA,
+    MEMBER,
+    RESERVATION,
+    entry,
+    listed,
+    member,
+    open_journal,
+    pragma,
+    write,
+)
 
 import gkmd.store
 from gkmd.core.change import Journalled, Put, PutGroup, PutIkeSa, PutMember
 from gkmd.core.errors import StoreError
 from gkmd.core.secret import SecretBytes
+from gkmd.group.platform.records import Reference
 from gkmd.store import records, schema
 from gkmd.store.tables import metadata
 
@@ -344,15 +357,40 @@ def test_a_backup_goes_on_without_its_keys(path: Path) -> None:
 
 def test_facts_cannot_be_swapped(path: Path) -> None:
     journal = open_journal(path)
-    write(journal, Put(listed(1)), Put(listed(2, "$argon2id$")))
+    write(journal, Put(listed(1)), Put(listed(2, "$argon2id$")), Put(entry(1)), Put(entry(2)))
     journal.close()
-    edit(path, f"UPDATE facts SET key = '{listed(3).key}' WHERE key = '{listed(1).key}'")
+    for kind in ("listed", "entry"):
+        first = f"(SELECT sealed FROM facts WHERE kind = '{kind}' ORDER BY key LIMIT 1)"
+        edit(path, f"UPDATE facts SET sealed = {first} WHERE kind = '{kind}'")
     journal = open_journal(path)
     with pytest.raises(StoreError, match="a row of facts was damaged, altered or moved"):
         journal.load()
     with pytest.raises(StoreError, match="a row of facts was damaged, altered or moved"):
-        journal.read("listed", "", 5)
+        journal.read("entry", "", 5)
     journal.close()
+
+
+def test_keys_of_facts_name_nobody(path: Path) -> None:
+    """Nor can who has the file, or another journal of the same master key, compare them with a guess."""
+    journal = open_journal(path)
+    reference = Reference("deposit:bob@example.net", 1, "EUR", 250)
+    facts = (listed(1), listed(2), ACCOUNT, RESERVATION, reference)
+    write(journal, *(Put(fact) for fact in facts), Put(entry(7)))
+    journal.close()
+    names = (b"name00000", b"example", ACCOUNT.id.encode(), RESERVATION.id.encode(), b"bob")
+    held = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert [name for name in names if name in held] == []
+    assert held.count(b"entry" + entry(7).key.encode()) >= 1  # an archive is read along its numbers
+
+    other = open_journal(path.with_name("other.db"))
+    write(other, *(Put(fact) for fact in facts))
+    other.close()
+    assert keys(path).isdisjoint(keys(path.with_name("other.db")))
+
+
+def keys(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as database:
+        return {key for (key,) in database.execute("SELECT key FROM facts")}
 
 
 def test_fields_added_since_take_their_defaults_and_unknown_ones_are_left_out() -> None:

@@ -1,4 +1,6 @@
-"""Facts of the platform: reservations, accounts, the ledger. One table, by kind and key, each fact sealed."""
+"""Facts of the platform: reservations, accounts, the ledger. One table, by kind and key, each fact sealed;
+the key of those that are not archived is a MAC of it.
+"""
 
 from __future__ import annotations
 
