@@ -295,6 +295,25 @@ def test_a_token_that_is_none_any_more_leaves_a_line() -> None:
     assert eve.token not in repr(line)
 
 
+def test_a_session_that_goes_on_elsewhere_leaves_a_line() -> None:
+    rig = Rig()
+    eve = rig.caller("eve", "sender")
+    owner = replace(eve, origin="192.0.2.1")
+    for caller in (owner, replace(eve, origin="192.0.2.99"), owner):
+        rig.do("reservation-list", q.ListReservations(), caller)
+    assert rig.audit_lines("session-moved") == []
+    rig.do("reservation-list", q.ListReservations(), replace(eve, origin="2001:db8::1"))
+    rig.do("me", caller=replace(eve, origin="2001:db8::2"))
+    (line,) = rig.audit_lines("session-moved")
+    assert line.actor == line.subject == rig.do("me", caller=owner).id
+    assert line.detail == {"origin": "2001:db8::/48", "before": "192.0.2.0/24"}
+    # Where an API token is used from says nothing.
+    token = rig.token(owner, "read")
+    for origin in ("192.0.2.1", "198.51.100.1"):
+        rig.do("me", caller=replace(token, origin=origin))
+    assert len(rig.audit_lines("session-moved")) == 2
+
+
 def test_strangers_cannot_hide_what_others_do() -> None:
     rig = Rig()
     eve = rig.caller("eve", "receiver")

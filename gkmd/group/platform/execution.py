@@ -16,8 +16,8 @@ from gkmd.group.platform.audit import STRANGER, Audit, place_of
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.lock_out import network
 from gkmd.group.platform.outcome import Call, Caller, Done, Failed, Hash, Outcome, Read, Verify
-from gkmd.group.platform.records import Reservation
-from gkmd.group.platform.work import Handler, Work
+from gkmd.group.platform.records import Reservation, Session
+from gkmd.group.platform.work import Handler, Who, Work
 
 # (a second, at once) by address; who has signed in may be anybody where anybody may sign up.
 _ALLOWANCES: Final[Mapping[str, tuple[float, float]]] = {
@@ -35,6 +35,7 @@ _PASSING: Final = frozenset(
     {"busy", "too-many-requests", "unavailable"}
 )  # and what says nothing about who asks
 _LOOKING: Final = frozenset({"reservation-check"})  # changes nothing, and a form asks it again and again
+_PLACES: Final = 20_000  # sessions of which is known where they were used
 _FIELDS: Final = 10  # of a request, that one line names
 _FIELD: Final = re.compile(r"[a-z0-9_.]{1,60}")  # what else a caller calls a field is his own text
 
@@ -50,6 +51,7 @@ class Execution:
         "_changes",
         "_facts",
         "_handlers",
+        "_places",
         "_sign_ups",
     )
 
@@ -58,6 +60,7 @@ class Execution:
         self._access: Final = access
         self._audit: Final = audit
         self._handlers: Final = handlers
+        self._places: dict[str, str] = {}  # by digest of the session, where it was used last; oldest first
         self._allowances: Final = {name: Allowance(*pair) for name, pair in _ALLOWANCES.items()}
         self._anything: Final = Allowance(*_ANYTHING)
         self._changes: Final = Allowance(*_CHANGES)
@@ -122,6 +125,7 @@ class Execution:
             self._facts.rollback()
             raise
         self._access.used(work.who, work.now)
+        self._look_where(work.who, work.now)
         return Done(result, self._left(work), tuple(work.disowned), tuple(work.tells))
 
     def _failed(self, call: Call, work: Work, problem: Problem) -> Failed:
@@ -137,6 +141,18 @@ class Execution:
         for act in work.remains:
             act()
         return Failed(problem, self._left(work), tuple(work.disowned), tuple(work.tells))
+
+    def _look_where(self, who: Who, now: float) -> None:
+        """A session that goes on from another network leaves a line: its owner moved, or it was stolen."""
+        if not who.session or self._facts.get(Session, who.session) is None:
+            return
+        place = place_of(who.origin)
+        before = self._places.pop(who.session, place)
+        self._places[who.session] = place
+        if len(self._places) > _PLACES:
+            del self._places[next(iter(self._places))]
+        if place != before:
+            self._audit.refusal(who.actor, "session-moved", who.actor, now, origin=place, before=before)
 
     def _left(self, work: Work) -> Left:
         # What groups have made of it may include facts, those of before.
