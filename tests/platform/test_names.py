@@ -245,3 +245,21 @@ def test_a_hundred_thousand_names_in_a_moment_and_found_as_quickly_as_ten() -> N
 
     alone = min(look_up(small, True) for _ in range(5))
     assert min(look_up(anna.id, True) for _ in range(5)) < 3 * alone
+
+
+def test_one_sender_does_not_keep_the_others_from_importing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "MOST_NAMES", 10)
+    monkeypatch.setattr(lists, "MOST_STAGED", 20)
+    anna = Sender()
+    more = [reserve(anna.rig, anna.caller).id for _ in range(lists.MOST_IMPORTS)]
+    begun = {id: anna.rig.do("names-begin", q.ById(id), anna.caller).import_id for id in more}
+    took = 0
+    for id, into in begun.items():
+        request = q.NamesAdd(id, into, entries("a", "b", "c", "d"))
+        if anna.rig.outcome_of("names-add", request, anna.caller).__class__.__name__ == "Done":
+            took += 1
+    assert took == 2
+    bert = anna.rig.caller("bert", "sender")
+    id = reserve(anna.rig, bert).id
+    into = anna.rig.do("names-begin", q.ById(id), bert).import_id
+    assert anna.rig.do("names-add", q.NamesAdd(id, into, entries(*"abcdefghij")), bert).count == 10

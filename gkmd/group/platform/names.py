@@ -24,6 +24,7 @@ MOST_NAMES: Final = 200_000  # on one list
 MOST_NAMES_IN_ALL: Final = 2_000_000
 MOST_STAGED: Final = 400_000  # names of all imports under way
 MOST_IMPORTS: Final = 32
+MOST_IMPORTS_OF_ONE: Final = 4  # owner; nobody keeps the others from importing
 IMPORT_LASTS: Final = 3600.0  # seconds
 _LONGEST: Final = 200
 
@@ -47,6 +48,7 @@ class Staged:
     """An import under way: verifiers by folded name. It is kept in memory only."""
 
     reservation: str
+    owner: str
     begun: float
     names: dict[str, str] = field(default_factory=dict)
 
@@ -113,10 +115,13 @@ class Names:
         for id, staged in tuple(self._imports.items()):
             if staged.reservation == reservation.id:
                 self._drop(id)  # whoever begins anew has given up the one before
+        mine = [id for id, staged in self._imports.items() if staged.owner == reservation.owner]
+        for id in mine[: max(0, len(mine) - MOST_IMPORTS_OF_ONE + 1)]:
+            self._drop(id)  # oldest first
         if len(self._imports) >= MOST_IMPORTS:
             raise Problem("busy", f"{MOST_IMPORTS} imports are under way; try again in a few minutes")
         id = new_id("i-", self._rng)
-        self._imports[id] = Staged(reservation.id, work.now)
+        self._imports[id] = Staged(reservation.id, reservation.owner, work.now)
         return r.Import(id, 0)
 
     def _add(self, request: q.NamesAdd, work: Work) -> r.Import:
@@ -124,6 +129,9 @@ class Names:
         staged = self._import(request, work)
         if len(staged.names) + len(request.entries) > MOST_NAMES:
             raise Problem("invalid", f"a list has at most {MOST_NAMES} names")
+        mine = sum(len(one.names) for one in self._imports.values() if one.owner == staged.owner)
+        if mine + len(request.entries) > MOST_NAMES:
+            raise Problem("busy", f"your imports under way have more than {MOST_NAMES} names; end one first")
         if self._staged + len(request.entries) > MOST_STAGED:
             raise Problem("busy", "other imports take all the room; try again in a few minutes")
         new: dict[str, str] = {}
