@@ -12,6 +12,7 @@ from typing import Any
 from platform_rig import CHEAP, right
 from reservation_record import reservation
 
+from gkmd.api import requests as q
 from gkmd.api.problem import Problem
 from gkmd.core.change import Change, MemberRecord, Put
 from gkmd.core.effect import Ask, AskPassword, Proof
@@ -336,3 +337,11 @@ def digest(code: str) -> str:
 
 def agreed(amount: int, currency: str = "EUR", voucher: str = "") -> Evidence:
     return Evidence(voucher, Money(currency, amount))
+
+
+def ticket(rig: DoorRig, login: str, where: str = "talk", **more: object) -> str:
+    """The id of a new ticket of this user, who is made when there is none."""
+    if rig.accounts.by_login(login) is None:
+        rig.user(login)
+    view = rig.do("ticket-issue", q.IssueTicket(where, **more), login)  # type: ignore[arg-type]
+    return str(view.id)
