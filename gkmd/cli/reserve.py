@@ -40,11 +40,15 @@ def reserve() -> None:
 
 
 def _host(text: str) -> dict[str, Any]:
-    """``LABEL[,IDENTITY][,SOURCE]``."""
+    """``LABEL[,IDENTITY][,SOURCE]``. A distinguished name has commas within it."""
     label, _, rest = text.partition(",")
     host: dict[str, Any] = {"label": label}
     for part in filter(None, rest.split(",")):
-        host["identity" if IdentityPattern.is_meant(part) else "source"] = part
+        identity = host.get("identity", "")
+        if identity.startswith("dn:") and "=" in part:
+            host["identity"] = f"{identity},{part}"
+        else:
+            host["identity" if IdentityPattern.is_meant(part) else "source"] = part
     return host
 
 

@@ -102,6 +102,20 @@ def test_what_does_not_do_is_said_before_the_server_is_asked(
 
 
 @pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("cam", {"label": "cam"}),
+        ("cam,192.0.2.9", {"label": "cam", "source": "192.0.2.9"}),
+        ("cam,dn:CN=cam,O=Example", {"label": "cam", "identity": "dn:CN=cam,O=Example"}),
+        ("cam,dn:*,OU=tx,O=A B,::1", {"label": "cam", "identity": "dn:*,OU=tx,O=A B", "source": "::1"}),
+    ],
+)
+def test_hosts(asked: list[tuple[str, dict[str, Any]]], text: str, host: dict[str, str]) -> None:
+    say(*NEW, "--host", text)
+    assert asked[0][1]["senders"] == [host]
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("90s", 90), ("45m", 2700), ("1h30m", 5400), ("1d", 86_400)]
 )
 def test_durations(text: str, seconds: int) -> None:
