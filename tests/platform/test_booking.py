@@ -14,6 +14,7 @@ from gkmd.api import results as r
 from gkmd.api.nouns import Amount, Host, Rule, SecurityPolicy, SuppliedKeys
 from gkmd.core.identity import Identity
 from gkmd.group.platform.group_terms import policy_of
+from gkmd.group.platform.outcome import Failed
 from gkmd.group.platform.records import AuditLine, Reservation
 from gkmd.group.platform.settings import PlatformSettings
 
@@ -72,10 +73,15 @@ def shared() -> tuple[Rig, Any]:
             {"security": SecurityPolicy(rekey_repeats=10, activation_delay=3, deactivation_delay=6)},
             ["security.activation_delay", "security.deactivation_delay"],
         ),
-        ({"supplied": SuppliedKeys(300, "zz", 60)}, ["supplied.key"]),
-        ({"supplied": SuppliedKeys(300, "00" * 35, 60), "senders": (Host("a"),)}, ["supplied"]),
-        ({"supplied": SuppliedKeys(300, KEY_36, 60)}, ["senders"]),
-        ({"supplied": SuppliedKeys(300, KEY_36, 60), "senders": (Host("a"), Host("b"))}, ["senders"]),
+        ({"supplied": SuppliedKeys(300, "zz", 3660)}, ["supplied.key"]),
+        ({"supplied": SuppliedKeys(300, "00" * 35, 3660), "senders": (Host("a"),)}, ["supplied"]),
+        ({"supplied": SuppliedKeys(300, KEY_36, 3660)}, ["senders"]),
+        ({"supplied": SuppliedKeys(300, KEY_36, 3660), "senders": (Host("a"), Host("b"))}, ["senders"]),
+        ({"supplied": SuppliedKeys(300, KEY_36, 3659), "senders": (Host("a"),)}, ["supplied.lifetime"]),
+        (
+            {"supplied": SuppliedKeys(300, KEY_36, 3660), "senders": (Host("a"),), "lead": 61},
+            ["supplied.lifetime"],
+        ),
         ({"admission": Rule()}, ["admission"]),
         ({"admission": Rule(all=(Rule(price=Amount(0, "EUR")),))}, ["admission.all.0.price"]),
         (
@@ -208,15 +214,44 @@ def test_a_supplied_key_is_in_no_answer_and_no_log() -> None:
     rig = Rig()
     anna = rig.caller("anna", "sender")
     key = "c0ffee" * 12
-    view = reserve(rig, anna, supplied=SuppliedKeys(4711, key, 600), senders=(Host("a"),))
+    view = reserve(rig, anna, supplied=SuppliedKeys(4711, key, 3660), senders=(Host("a"),))
     assert view.supplied
     told = repr((view, rig.outcome, list(rig.facts(AuditLine)), rig.facts(Reservation)))
     assert "c0ffee" not in told
     assert str(bytes.fromhex(key)) not in told
     (made,) = rig.facts(Reservation)
     assert made.supplied_key.reveal() == bytes.fromhex(key)
-    again = request(supplied=SuppliedKeys(4711, "c0ffee", 600), senders=(Host("a"),))
+    again = request(supplied=SuppliedKeys(4711, "c0ffee", 3660), senders=(Host("a"),))
     assert "c0ffee" not in repr(rig.refused("reserve", again, anna).as_json())
+
+
+def test_a_supplied_key_lasts_to_the_end_after_a_change_too() -> None:
+    rig = Rig()
+    anna = rig.caller("anna", "sender")
+    id = reserve(rig, anna, supplied=SuppliedKeys(300, KEY_36, 7200), senders=(Host("a"),)).id
+
+    def wrong(**more: Any) -> list[str]:
+        outcome = rig.outcome_of("reservation-change", q.ChangeReservation(id, **more), anna)
+        return [one.field for one in outcome.problem.fields] if isinstance(outcome, Failed) else []
+
+    assert wrong(duration=7141) == ["duration"]
+    assert wrong(lead=3601) == ["lead"]
+    assert wrong(duration=7140, start=at(NOW + 2 * HOUR)) == []
+    assert wrong(lead=61) == ["lead"]
+    assert wrong(title="Another") == []
+    rig.pass_time(2 * HOUR - 5)  # it has opened: the SA's time has begun
+    assert wrong(lead=10) == ["lead"]
+    assert wrong(lead=10, duration=7180) == ["lead", "duration"]
+    assert wrong(duration=7000) == []
+
+
+def test_what_began_a_moment_ago_is_told_to_the_second() -> None:
+    minute = NOW // 60 * 60
+    rig = Rig(now=minute + 0.5)
+    anna = rig.caller("anna", "sender")
+    (field,) = rig.refused("reserve", request(minute), anna).fields
+    assert field.text.endswith(f"it is {at(minute).removesuffix('Z')}+00:00")
+    assert field.text.endswith(":00+00:00")
 
 
 def test_a_check_reserves_nothing() -> None:

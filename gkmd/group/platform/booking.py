@@ -63,6 +63,9 @@ class Desk:
         if request.protocol == "any" and request.port:
             booking.wrong("port", f'{request.port}; with the protocol "any" there is no port: 0 is needed')
         key = _key(booking, request.supplied)
+        if request.supplied is not None and request.supplied.lifetime < request.lead + request.duration:
+            needed = f"lead time and duration together are {request.lead + request.duration} s"
+            booking.wrong("supplied.lifetime", f"{request.supplied.lifetime} s; {needed}")
         # What is not known yet is told by a time and an address that do.
         begin = now if starts is None else starts
         address = self._address(booking, request, sources, begin - request.lead, begin + request.duration)
@@ -152,12 +155,22 @@ class Desk:
                 after = replace(after, starts=starts)
         if isinstance(request.lead, int):
             after = replace(after, lead=float(request.lead))
-            if opened and schedule.opens(after) > now:
+            # A supplied SA counts from the opening as it was.
+            if opened and (schedule.opens(after) > now or before.supplied_key is not None):
                 booking.wrong("lead", f"{request.lead} s; the transmission has opened already")
                 after = replace(after, lead=before.lead)
         ends = max(after.starts + duration, min(now, before.ends) if opened else 0.0)
         after = replace(after, ends=ends)
         moved = (after.starts, after.ends, after.lead) != (before.starts, before.ends, before.lead)
+        if after.starts != before.starts:
+            where = "start"
+        else:
+            where = "duration" if after.ends != before.ends else "lead"
+        if after.supplied_key is not None:
+            needed = after.ends - schedule.opens(after)
+            if needed > max(after.supplied_lifetime, before.ends - schedule.opens(before)):
+                lifetime = f"{after.supplied_lifetime:g} s"
+                booking.wrong(where, f"{needed:g} s with the lead time; the supplied SA serves {lifetime}")
         if moved and ends > now:
             text = self._pool.conflict(
                 after.address,
@@ -168,10 +181,6 @@ class Desk:
                 after.from_pool,
             )
             if text:
-                if after.starts != before.starts:
-                    where = "start"
-                else:
-                    where = "duration" if after.ends != before.ends else "lead"
                 booking.wrong(where, text)
         return after
 
@@ -184,7 +193,7 @@ class Desk:
         if clock.instant is None:
             return None
         if clock.instant < now:
-            shown = wall_clock.show(now, time_zone)
+            shown = wall_clock.show(now, time_zone, seconds=True)
             booking.wrong("start", f"{start} has passed; it is {shown}")
         elif clock.instant > now + self._settings.longest_ahead:
             days = int(self._settings.longest_ahead // 86_400)

@@ -82,11 +82,10 @@ def _offset(moment: datetime) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
 
 
-def show(instant: float, time_zone: str) -> str:
-    """Local time with its offset: ``2026-12-24T18:00+01:00``, with seconds when there are any."""
+def show(instant: float, time_zone: str, *, seconds: bool = False) -> str:
+    """Local time with its offset: ``2026-12-24T18:00+01:00``, with ``seconds`` also when there are none."""
     where = zone(time_zone)
     moment = datetime.fromtimestamp(int(instant), UTC)
     local = moment if where is None else moment.astimezone(where)
-    return local.replace(tzinfo=None).isoformat(timespec="seconds" if local.second else "minutes") + _offset(
-        local
-    )
+    exact = "seconds" if seconds or local.second else "minutes"
+    return local.replace(tzinfo=None).isoformat(timespec=exact) + _offset(local)
