@@ -14,7 +14,7 @@ from gkmd.group.platform.accounts import Accounts
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.billing import Billing
 from gkmd.group.platform.facts import Facts
-from gkmd.group.platform.ledger import CASH, Ledger, balance_of, earned_by, invoice_of, paid_for
+from gkmd.group.platform.ledger import CASH, Ledger, balance_of, invoice_of, paid_for
 from gkmd.group.platform.records import Account, Balance, Posting, Reservation
 from gkmd.group.platform.work import Handlers, Work
 
@@ -82,14 +82,11 @@ class Balances:
             }
         )
 
-    def _unpaid(self, reservation: str, currency: str) -> int:
-        """Below zero when it was paid out before receivers were given their money back."""
-        earned = -self._ledger.balance(earned_by(reservation), currency)
-        return earned - self._ledger.balance(paid_for(reservation), currency)
-
     def earned(self, account: Account, currency: str) -> int:
         """What all transmissions of this sender have earned, less what was paid out."""
-        return sum(self._unpaid(reservation, currency) for reservation in self._owned.find(account.id))
+        return sum(
+            self._billing.unpaid(reservation, currency) for reservation in self._owned.find(account.id)
+        )
 
     def room(self, account: Account, amount: Money) -> None:
         """Problem ``invalid`` when a balance would become larger than amounts can be."""
@@ -143,7 +140,7 @@ class Balances:
                 self._owned.find(account.id).values(), key=lambda one: (one.starts, one.id)
             )
             for reservation in owned:
-                part = min(left, max(0, self._unpaid(reservation.id, amount.currency)))
+                part = min(left, max(0, self._billing.unpaid(reservation.id, amount.currency)))
                 if part:
                     postings.append(Posting(paid_for(reservation.id), part))
                     left -= part

@@ -6,7 +6,7 @@ limit. Every charge is a ``Charge`` fact, which makes it happen once and be give
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +15,7 @@ from gkmd.api.results import CurrencyTotal
 from gkmd.core.money import Money
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.facts import Facts, Index
-from gkmd.group.platform.ledger import Ledger, balance_of, earned_by, fees_of, invoice_of
+from gkmd.group.platform.ledger import Ledger, balance_of, earned_by, fees_of, invoice_of, paid_for
 from gkmd.group.platform.records import Account, Admission, Balance, Charge, Posting, Reservation
 from gkmd.group.platform.settings import PlatformSettings
 
@@ -150,6 +150,32 @@ class Billing:
             currency=charge.currency,
             reason=reason,
         )
+
+    def unpaid(self, reservation: str, currency: str) -> int:
+        """What the sender has earned by it and was not paid out. Below zero when it was paid out before
+        receivers were given their money back.
+        """
+        earned = -self._ledger.balance(earned_by(reservation), currency)
+        return earned - self._ledger.balance(paid_for(reservation), currency)
+
+    def check_covered(self, reservation: Reservation, admissions: Iterable[Admission]) -> None:
+        """Problem ``conflict`` when the sender was paid out what these would be given back: it would be the
+        platform's money, and sender and receiver may be one. That is for an operator to decide.
+        """
+        net: dict[str, int] = {}
+        for admission in admissions:
+            charge = self._last(reservation.id, admission.party)
+            if charge is not None and charge.refunded is None:
+                net[charge.currency] = net.get(charge.currency, 0) + charge.amount - charge.fee
+        for currency, amount in net.items():
+            left = self.unpaid(reservation.id, currency)
+            if amount > left:
+                back, has = Money(currency, amount), Money(currency, max(0, left))
+                raise Problem(
+                    "conflict",
+                    f"{back} of your earnings would go back to receivers, and {has} were not paid out to you"
+                    " yet: ask the operator",
+                )
 
     def _last(self, reservation: str, party: str) -> Charge | None:
         last, number = None, 1

@@ -91,6 +91,8 @@ class Receivers:
         if again and (admission.refunded is not None or not request.refund):
             return r.Nothing()
         if request.refund and admission.refunded is None:
+            if not work.who.operates:
+                self._billing.check_covered(reservation, (admission,))
             self._billing.refund(reservation, admission, "evicted", work.now)
         admission = self._facts.get(Admission, admission.key) or admission
         if again:

@@ -31,6 +31,7 @@ from gkmd.group.platform.once import Once
 from gkmd.group.platform.pool import Pool
 from gkmd.group.platform.records import (
     Account,
+    Admission,
     ListedName,
     Reservation,
     Ticket,
@@ -344,23 +345,24 @@ class Reservations:
             raise Problem("conflict", "the transmission is over; receivers can be refunded one by one")
         after = replace(before, cancelled=work.now, version=before.version + 1)
         self._facts.put(after)
-        refunds = 0
-        for admission in tuple(self._billing.admissions.find(after.id).values()):
-            if admission.amount and admission.refunded is None:
-                self._billing.refund(after, admission, "cancelled", work.now)
-                refunds += 1
+        admissions: tuple[Admission, ...] = tuple(self._billing.admissions.find(after.id).values())
+        paid = [one for one in admissions if one.amount and one.refunded is None]
+        if not work.who.operates:
+            self._billing.check_covered(after, paid)
+        for admission in paid:
+            self._billing.refund(after, admission, "cancelled", work.now)
         self._audit.note(
             work.who.actor,
             "reservation-cancel",
             after.id,
             work.now,
             reason=request.reason,
-            refunds=refunds,
+            refunds=len(paid),
         )
         if self._groups is not None:
             work.left(self._groups.end(after.id, work.now, "cancelled"))
         self._alarms.set(after.id, work.now + _AGAIN)
-        work.tell("reservation-cancelled", reservation=after.id, refunds=refunds)
+        work.tell("reservation-cancelled", reservation=after.id, refunds=len(paid))
         return self.view(after, work.now)
 
     # Parts
