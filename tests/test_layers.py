@@ -14,14 +14,32 @@ import wire
 
 ROOT = Path(__file__).resolve().parent.parent
 
+GROUP = {f"gkmd.group.{path.stem}" for path in (ROOT / "gkmd" / "group").glob("*.py")}
 # What each package may import of ours. `gkmd` itself holds only the version.
 ARROWS: dict[str, set[str]] = {
     "wire": {"wire"},
     "gkmd.core": {"gkmd.core"},
     "gkmd.crypto": {"gkmd.core", "gkmd.crypto"},
     "gkmd.api": {"gkmd.core", "gkmd.api"},
-    "gkmd.group": {"gkmd.core", "gkmd.crypto", "gkmd.group", "gkmd.api"},
-    "gkmd.ike": {"wire", "gkmd.core", "gkmd.crypto", "gkmd.group", "gkmd.ike"},
+    # Groups and IKE know nothing of reservations, accounts and money: they ask a doorkeeper.
+    "gkmd.group": {"gkmd.core", "gkmd.crypto.keymat", *GROUP},
+    "gkmd.group.platform": {
+        "gkmd.core",
+        "gkmd.crypto.one_time",
+        "gkmd.crypto.passkeys",
+        "gkmd.crypto.passwords",
+        "gkmd.api",
+        "gkmd.group",
+    },
+    "gkmd.ike": {
+        "wire",
+        "gkmd.core",
+        "gkmd.crypto",
+        "gkmd.group.directory",
+        "gkmd.group.doorkeeper",
+        "gkmd.group.model",
+        "gkmd.ike",
+    },
     "gkmd.store": {
         "gkmd.core",
         "gkmd.crypto.seal_at_rest",
@@ -60,7 +78,7 @@ ARROWS: dict[str, set[str]] = {
         "gkmd.cli",
     },
 }
-PURE = ("wire", "gkmd.core", "gkmd.crypto", "gkmd.api", "gkmd.group", "gkmd.ike")
+PURE = ("wire", "gkmd.core", "gkmd.crypto", "gkmd.api", "gkmd.group", "gkmd.group.platform", "gkmd.ike")
 IMPURE_MODULES = {
     "time",
     "random",
@@ -84,6 +102,8 @@ def sources() -> list[Path]:
 
 def package_of(path: Path) -> str:
     parts = path.relative_to(ROOT).parts
+    if parts[:3] == ("gkmd", "group", "platform"):
+        return "gkmd.group.platform"
     return parts[0] if parts[0] == "wire" or len(parts) == 2 else ".".join(parts[:2])
 
 

@@ -15,15 +15,16 @@ from gkmd.ike.gcks_settings import GcksSettings
 from gkmd.ike.half_open import HalfOpen
 from gkmd.ike.sa import IkeSa
 from wire.eap import EapMessage, parse_eap_untrusted
-from wire.ikev2 import Eap
+from wire.ikev2 import Auth, Eap
 from wire.message import Payload, first
-from wire.registry import ExchangeType, PayloadType
+from wire.registry import AuthMethod, ExchangeType, PayloadType
 
 ANN = Identity.parse("email:ann@example.org")
 BOB = Identity.parse("keyid:bob")
 PASSWORD = b"correct horse battery"
 SETTINGS = GcksSettings(passwords=True)
 SERVER = by_certificate("ed25519", SERVER_ID)
+AUTH_LIE = Payload(PayloadType.AUTH, Auth(AuthMethod.SHARED_KEY, bytes(32)))
 
 
 def login(
