@@ -90,7 +90,7 @@ class Daemon:
     def __exit__(self, *_: object) -> None:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
+        self._thread.join(60)
 
     def tell(self, event: str, level: str = "info", **fields: object) -> None:
         self._loop.call_soon_threadsafe(self.events.tell, event, level, fields)
@@ -232,7 +232,7 @@ def test_events_that_follow(daemon: Daemon) -> None:
     daemon.tell("after", number=1)
     time.sleep(0.1)
     daemon.__exit__()
-    thread.join(10)
+    thread.join(60)
     (done,) = results
     assert done.exit_code == 0
     assert [json.loads(line)["event"] for line in done.output.splitlines()] == ["before", "after"]

@@ -83,7 +83,7 @@ class Rig:
         self.driver.drained()
 
     async def until(self, note: str) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while note not in self.notes:
                 await asyncio.sleep(0.001)
 

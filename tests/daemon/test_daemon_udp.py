@@ -33,7 +33,7 @@ class Heard:
         self.turns.append(len(self.datagrams))
 
     async def wait(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(self.datagrams) < count:
                 await asyncio.sleep(0.005)
 
