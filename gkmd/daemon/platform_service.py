@@ -123,7 +123,8 @@ class PlatformService:
             call = Call(operation.name, decoded(operation, request), caller)
         except Problem as problem:
             failed = self._platform.malformed(operation, caller, problem, self._now())
-            await self._carry_out(operation, failed)
+            if failed.left.changes:
+                await self._carry_out(operation, failed)
             raise
         try:
             outcome = self._platform.execute(call, self._now())
