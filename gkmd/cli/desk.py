@@ -65,7 +65,7 @@ def desk_command(group: click.Group | None = None, name: str | None = None) -> C
             desk_socket: Path, url: str, token_file: Path | None, ca: Path | None, as_json: bool, **given: Any
         ) -> None:
             with failing_clearly():
-                token = "" if token_file is None else _read_token(token_file)
+                token = "" if token_file is None else secret_in(token_file, "--token-file", "ascii").strip()
                 if url and not token:
                     raise ConfigError("--portal needs --token-file: a file that holds an API token")
                 function(Desk(desk_socket, url, token, ca, as_json), **given)
@@ -113,11 +113,16 @@ _OPTIONS: Final = (
 )
 
 
-def _read_token(path: Path) -> str:
+def secret_in(path: Path, option: str, encoding: str = "utf-8") -> str:
+    """The first line of a file that ``option`` names. ConfigError when there is none."""
     try:
-        return path.read_text(encoding="ascii").strip()
+        line = path.read_text(encoding).partition("\n")[0].rstrip("\r")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--token-file {path}: {getattr(error, 'strerror', '') or error}") from None
+        why = error.strerror if isinstance(error, OSError) else f"it is not {encoding.upper()}"
+        raise ConfigError(f"{option} {path}: {why}") from None
+    if not line:
+        raise ConfigError(f"{option} {path}: its first line is empty")
+    return line
 
 
 # --- Arguments ----------------------------------------------------------------------------------------

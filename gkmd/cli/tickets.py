@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from gkmd.cli.desk import Desk, amount, desk_command, facts, rows
+from gkmd.cli.desk import Desk, amount, desk_command, facts, rows, secret_in
 from gkmd.core.errors import LocalError
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -55,7 +55,7 @@ def get(
     """Get a ticket for TRANSMISSION."""
     password = ""
     if password_file is not None:
-        password = password_file.read_text(encoding="utf-8").rstrip("\n")
+        password = secret_in(password_file, "--password-file")
     elif listed:
         password = click.prompt("Password", hide_input=True, default="", show_default=False)
     result = desk.call(

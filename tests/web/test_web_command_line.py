@@ -21,6 +21,7 @@ from platform_rig import OPERATOR, PASSWORD
 from portal_carrier import Carrier
 from portal_rig import ORIGIN, SETTINGS, START, Site
 
+from gkmd.api import requests as q
 from gkmd.api.operations import OPERATIONS
 from gkmd.cli import desk, names_import, remote
 from gkmd.cli.main import main
@@ -98,9 +99,18 @@ def test_a_reservation_from_the_booking_to_the_end(person: Person) -> None:
     ann = person("ann", "sender")
     assert ann.text(*NEW, "--names", "--check") == "all good"
     assert ann.text("reserve", "list") == "no reservations"
-    assert "duration" in ann.text("reserve", "new", "x", "--start", START, "--duration", "1y", status=1)
+    assert "duration" in ann.text(*NEW[:5], "--duration", "1y", "--open", status=1)
     wrong = ann.text(
-        "reserve", "new", "x", "--start", "2020-01-01T00:00", "--duration", "1h", "--check", status=1
+        "reserve",
+        "new",
+        "x",
+        "--start",
+        "2020-01-01T00:00",
+        "--duration",
+        "1h",
+        "--open",
+        "--check",
+        status=1,
     )
     assert wrong.startswith("start: ")
     made = ann.json(
@@ -234,3 +244,26 @@ def test_a_portal_needs_a_token(tmp_path: Path) -> None:
     assert "--token-file" in Desk("--portal", ORIGIN).text("call", "me", status=2)
     none = Desk("--portal", ORIGIN, "--token-file", str(tmp_path / "none"))
     assert "No such file" in none.text("call", "me", status=2)
+
+
+@pytest.mark.parametrize(
+    ("octets", "told"), [(b"", "empty"), (b"\nword\n", "empty"), (b"\xff\xfe", "not UTF-8")]
+)
+def test_a_file_without_a_password(operator: Desk, tmp_path: Path, octets: bytes, told: str) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(octets)
+    words = ("ticket", "get", "opera", "--listed", "bob", "--password-file", str(file))
+    assert told in operator.text(*words, status=2)
+
+
+def test_a_name_of_the_list_by_a_password_in_a_file(site: Site, person: Person, tmp_path: Path) -> None:
+    id = site.reserve(admission={"names": True}).id
+    begun = site.rig.do("names-begin", q.ById(id), OPERATOR).import_id
+    verifier = hash_password(b"a word", cost=Cost(8, 1, 1))
+    site.rig.do("names-add", q.NamesAdd(id, begun, (q.NameEntry("bobby", verifier),)), OPERATOR)
+    site.rig.do("names-commit", q.NamesCommit(id, begun, 1), OPERATOR)
+    bob, file = person("bob"), tmp_path / "password"
+    file.write_text("a word\n")
+    words = ("ticket", "get", id, "--listed", "bobby")
+    assert bob.json(*words, "--password-file", str(file))["transmission"]["id"] == id
+    assert bob.text(*words, typed="another\n", status=1)
