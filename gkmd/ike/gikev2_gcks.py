@@ -359,7 +359,7 @@ class Gcks:
             case gcks_settings.Apply(left, disowned):
                 self._keeper.left(turn, left, now)
                 self._withdrawal.of_identities(turn, disowned, left.changes, now)
-        return self._keeper.finish(turn)
+        return self._keeper.finish(turn, answers=True)
 
     def _remove_member(self, turn: Turn, command: gcks_settings.RemoveMember, now: float) -> None:
         directory, identity = self._directory, canonical(command.identity)

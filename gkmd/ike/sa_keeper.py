@@ -56,9 +56,11 @@ class SaKeeper:
             self.table.add(sa)
             self._arm(sa)
 
-    def finish(self, turn: Turn) -> list[Effect]:
-        """The turn's effects, with what earlier writes have lost in front when anything is to be sent."""
-        if turn.changes or (turn.sends and self.ledger.behind):
+    def finish(self, turn: Turn, *, answers: bool = False) -> list[Effect]:
+        """The turn's effects, with what earlier writes have lost in front when anything is to be sent.
+        ``answers``: somebody is told otherwise that all is on the disk.
+        """
+        if turn.changes or ((turn.sends or answers) and self.ledger.behind):
             persist = self.ledger.persist(turn.changes)
             turn.changes = []
             effects = turn.effects()

@@ -8,8 +8,10 @@ from collections import defaultdict
 import pytest
 from endpoint_rig import World, arrows, established, inside, join, policy, seal, terrible, turned
 
+from gkmd.core.change import PutGroup
 from gkmd.core.effect import Effect, Persist, Send, SendMulticast, Tell
 from gkmd.core.errors import LocalError, StoreError
+from gkmd.group.model import Left
 from gkmd.ike import gcks_settings, member_settings
 from gkmd.ike.gcks_settings import GcksSettings
 from gkmd.ike.sa import SaState
@@ -247,3 +249,22 @@ def test_a_lost_rekey_is_written_before_its_copy_is_sent() -> None:
     assert world.book.groups["news"].rekey_sas[-1].spi == rekey
     assert world.hosts[0].endpoint.groups["news"].rekey_spis[-1] == rekey
     assert inside is not None
+
+
+def test_a_command_that_finds_its_work_done_waits_for_what_was_lost() -> None:
+    """A request with ``once``, or a provider's call, that comes again after a commit has failed: it changes
+    nothing more, and must not be told that all is well while nothing of it is on the disk.
+    """
+    world = World()
+    row = PutGroup(world.book.groups["news"])
+    world.disk_full = True
+    world.do(world.server.command(gcks_settings.Apply(Left((row,), ())), world.now))
+    (persist,) = world.server.command(gcks_settings.Apply(Left((), ())), world.now)
+    assert isinstance(persist, Persist)
+    assert persist.changes == (row,)
+    # And so does the end: what can be written by then is written.
+    world.do([persist])
+    effects = world.server.command(gcks_settings.Shutdown(), world.now)
+    world.disk_full = False
+    world.do(effects)
+    assert world.server.command(gcks_settings.Apply(Left((), ())), world.now) == []
