@@ -4,6 +4,7 @@ streams stay streams.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import math
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gkmd.api.problem import Problem
@@ -68,7 +70,9 @@ class Gate:
             response = problem_response(problem, seconds)
             await response(scope, receive, with_headers)
             return
-        await self._app(scope, receive, with_headers)
+        # Who has gone gets no answer; that is nobody's fault, and no line of the log.
+        with contextlib.suppress(ClientDisconnect):
+            await self._app(scope, receive, with_headers)
 
     def _address(self, scope: Scope) -> str:
         """The peer, or, when that is a trusted proxy, the last address that no trusted proxy has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pwd
+import resource
 import signal
 import socket
 import ssl
@@ -21,10 +22,12 @@ from gkmd.daemon.notify import notify
 from gkmd.web.app import application
 from gkmd.web.client import DaemonClient
 from gkmd.web.config import PortalConfig
+from gkmd.web.connections import Limits, protocol
 
 SERVICE_USER: Final = "gkmd-portal"
 _BACKLOG: Final = 1024
-_CONNECTIONS: Final = 2000
+_LIMITS: Final = Limits()
+_OTHER_FILES: Final = 256  # beside those of connections
 
 
 def run(config: PortalConfig) -> None:
@@ -37,6 +40,7 @@ def run(config: PortalConfig) -> None:
     account = _account(settings.user)
     listening = bind(config.listen)
     server = _Server(server_config(config, application(config, DaemonClient(config.socket))))
+    _open_files(_LIMITS.most + _OTHER_FILES)
     privileges.drop(account, privileges.NO_CAPABILITIES, _groups(account))
     privileges.hide_memory()
     for warning in config.warnings:
@@ -86,9 +90,9 @@ def bind(listen: tuple[str, int]) -> socket.socket:
     return made
 
 
-def server_config(config: PortalConfig, app: Any) -> uvicorn.Config:
-    """TLS 1.2 and later, no header that names the software, no access log, and no belief in what clients say
-    about themselves. ConfigError when certificate and key do not do.
+def server_config(config: PortalConfig, app: Any, limits: Limits = _LIMITS) -> uvicorn.Config:
+    """TLS 1.2 and later, no header that names the software, no access log, no belief in what clients say
+    about themselves, and an end to waiting for them. ConfigError when certificate and key do not do.
     """
     tls: dict[str, Any] = {}
     if config.certificate is not None:
@@ -100,11 +104,11 @@ def server_config(config: PortalConfig, app: Any) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         date_header=True,
-        limit_concurrency=_CONNECTIONS,
+        limit_concurrency=limits.most + 1,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=32_768,
-        http="h11",
+        http=protocol(limits, config.trusted_proxies),
         ws="none",
         lifespan="on",
         **tls,
@@ -129,6 +133,14 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         notify("STOPPING=1")
         await super().shutdown(sockets)
+
+
+def _open_files(wanted: int) -> None:
+    """As many open files as connections may take, when the system gives them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _account(user: str) -> pwd.struct_passwd | None:

@@ -1,0 +1,220 @@
+"""Clients of a real server that hold on to what they have: heads and bodies that never end, answers that are
+not taken, connections without number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+import uvicorn
+from portal_rig import Site, portal_config
+
+from gkmd.web.connections import Crowd, Limits
+from gkmd.web.process import bind, server_config
+
+SHORT = Limits(head=0.15, body=0.15, body_rate=10_000, taking=0.15, taking_rate=1000)
+PATIENCE = 5.0
+
+
+class Served:
+    """The portal of ``site`` by uvicorn, in a thread."""
+
+    def __init__(self, app: Any, limits: Limits) -> None:
+        self.listening = bind(("127.0.0.1", 0))
+        self.server = uvicorn.Server(server_config(portal_config(origin="http://127.0.0.1"), app, limits))
+        self.thread = threading.Thread(target=self.server.run, args=([self.listening],))
+        self.thread.start()
+
+    def connect(self, sent: bytes = b"") -> socket.socket:
+        made = socket.create_connection(self.listening.getsockname(), PATIENCE)
+        made.sendall(sent)
+        return made
+
+    def close(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+        self.listening.close()
+
+
+@pytest.fixture
+def serve(site: Site) -> Iterator[Callable[..., Served]]:
+    with contextlib.ExitStack() as stack:
+
+        def make(app: Any = site.app, limits: Limits = SHORT) -> Served:
+            made = Served(app, limits)
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+def read(connection: socket.socket) -> bytes:
+    """All that comes until the other side hangs up; TimeoutError when it does not."""
+    found = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65_536):
+            found += part
+    return found
+
+
+def drip(connection: socket.socket, octets: bytes) -> None:
+    """Send them over and over, little by little, until the other side has had enough."""
+    for _ in range(500):
+        ready, _, _ = select.select([connection], [], [], 0.02)
+        if ready:
+            return
+        try:
+            connection.sendall(octets)
+        except (ConnectionResetError, BrokenPipeError):
+            return
+    raise AssertionError("the server waits for ever")
+
+
+HEAD = b"GET /alive HTTP/1.1\r\nHost: a\r\n"
+FORM = b"POST /sign-in HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"GET",
+        HEAD,
+        HEAD + b"\r\n" + HEAD,
+        FORM + b"Content-Length: 1000\r\n\r\na=",
+        FORM + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+        b"POST /api/v1/sessions HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n",
+    ],
+)
+def test_a_request_that_stops_half_way_is_given_up(serve: Callable[..., Served], begun: bytes) -> None:
+    with serve().connect(begun) as connection:
+        assert read(connection).count(b"HTTP/1.1") == begun.count(b"\r\n\r\nGET")
+
+
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [
+        (HEAD, b"X-A: b\r\n"),
+        (HEAD + b"\r\n" + HEAD, b"X-A: b\r\n"),
+        (FORM + b"Content-Length: 100000\r\n\r\n", b"a"),
+        (FORM + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+    ],
+)
+def test_a_request_octet_by_octet_is_given_up(
+    serve: Callable[..., Served], begun: bytes, more: bytes
+) -> None:
+    with serve().connect(begun) as connection:
+        if begun.count(b"\r\n\r\n") and begun.startswith(b"GET"):
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 204")
+        drip(connection, more)
+
+
+def test_a_body_goes_on_no_longer_than_a_moment_after_its_answer(serve: Callable[..., Served]) -> None:
+    with serve().connect(FORM + b"Transfer-Encoding: chunked\r\n\r\n") as connection:
+        connection.sendall(b"40000\r\n" + b"a" * 0x40000 + b"\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 413")
+        for _ in range(100_000):
+            try:
+                connection.sendall(b"1000\r\n" + b"a" * 0x1000 + b"\r\n")
+            except (ConnectionResetError, BrokenPipeError):
+                return
+        raise AssertionError("the server takes it for ever")
+
+
+def test_a_body_that_keeps_coming_has_its_time(serve: Callable[..., Served], site: Site) -> None:
+    """Longer than ``body``, but at more than ``body_rate``."""
+    length = 60 * 3000
+    head = b"POST /api/v1/sessions HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n"
+    with serve().connect(head + b"Content-Length: %d\r\n\r\n" % length) as connection:
+        for _ in range(60):
+            select.select([connection], [], [], 0.01)
+            connection.sendall(b"a" * 3000)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 415")
+
+
+@pytest.mark.parametrize("end", [b"", b"Connection: close\r\n"])
+def test_an_answer_that_nobody_takes_is_given_up(serve: Callable[..., Served], end: bytes) -> None:
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while True:
+                await send({"type": f"{(await receive())['type']}.complete"})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a" * 20_000_000})
+
+    served = serve(large)
+    with served.connect(b"GET / HTTP/1.1\r\nHost: a\r\n" + end + b"\r\n") as connection:
+        for _ in range(500):
+            if served.server.server_state.total_requests and not served.server.server_state.connections:
+                break
+            select.select([], [], [], 0.02)
+        else:
+            raise AssertionError("the server waits for ever")
+        assert len(read(connection)) < 20_000_000
+
+
+def test_a_stream_outlasts_all_of_it(serve: Callable[..., Served]) -> None:
+    """What the server takes its time for is not the client's fault."""
+    go = threading.Event()
+
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while True:
+                await send({"type": f"{(await receive())['type']}.complete"})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await asyncio.to_thread(go.wait, PATIENCE)
+        await send({"type": "http.response.body", "body": b"last"})
+
+    with serve(late).connect(b"GET / HTTP/1.0\r\n\r\n") as connection:
+        found = b""
+        while b"first" not in found:
+            found += connection.recv(65_536)
+        assert not select.select([connection], [], [], 3 * SHORT.head)[0]
+        go.set()
+        assert b"last" in read(connection)
+
+
+def test_connections_beyond_the_most_are_closed_at_once(serve: Callable[..., Served]) -> None:
+    served = serve(limits=Limits(most=5))
+    with contextlib.ExitStack() as stack:
+        kept = [stack.enter_context(served.connect()) for _ in range(5)]
+        over = stack.enter_context(served.connect())
+        assert read(over) == b""
+        kept[0].sendall(HEAD + b"\r\n")
+        assert kept[0].recv(1000).startswith(b"HTTP/1.1 204")
+
+
+def test_an_address_has_so_many_connections() -> None:
+    crowd = Crowd(Limits(each=3), (ip_network("192.0.2.0/24"),))
+    leave = [crowd.enter("203.0.113.1") for _ in range(4)]
+    assert [one is not None for one in leave] == [True, True, True, False]
+    assert crowd.enter("203.0.113.2") is not None
+    assert [crowd.enter(f"2001:db8::{n}") is not None for n in range(4)] == [True, True, True, False]
+    assert all(crowd.enter(one) for one in ("127.0.0.1", "192.0.2.7", "::1") for _ in range(10))
+    assert leave[0] is not None
+    leave[0]()
+    assert crowd.enter("203.0.113.1") is not None
+    assert crowd.enter("203.0.113.1") is None
+    assert len(crowd) == 7
+
+
+def test_who_hangs_up_half_way_writes_no_log(
+    serve: Callable[..., Served], caplog: pytest.LogCaptureFixture
+) -> None:
+    served = serve()
+    with caplog.at_level(logging.WARNING):
+        for begun in (FORM + b"Content-Length: 10\r\n\r\na", b"GET / HTTP/1.1\r\nHost: a\r\n"):
+            served.connect(begun).close()
+        upgrade = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+        with served.connect(HEAD + upgrade) as connection:
+            read(connection)
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
