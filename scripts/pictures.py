@@ -24,7 +24,7 @@ IMAGES = REPO / "docs" / "images"
 EVENING = datetime.datetime(2026, 10, 8, 20, 12, tzinfo=zoneinfo.ZoneInfo(ZONE))
 CAME = (21.0, 14.0, 11.0, 10.0, 6.0)  # minutes before the picture, when receivers came
 OF_SENDER = ("reservations", "reservation", "live", "receivers", "names", "vouchers")
-OF_OPERATOR = ("users", "members", "ledger", "audit")
+OF_OPERATOR = ("users", "members", "ledger", "audit", "health", "vouchers")
 TALLEST = 1150  # pixels of an operator's page: long lists go on as they began
 
 
@@ -62,6 +62,8 @@ def strangers(desk: Desk, made: Made) -> None:
     person = desk.window()
     take(person, "on-now", "/")
     take(person, "sign-in", "/sign-in")
+    take(person, "sign-up", "/sign-up")
+    take(person, "not-found", "/transmissions/nothing-here")
     phone = desk.window(phone=True)
     take(phone, "phone-on-now", "/")
 
@@ -82,7 +84,9 @@ def receivers(desk: Desk, world: PortalWorld, made: Made) -> None:
         return "It was paid" in anna.text()
 
     wait_for("the payment", paid)
+    take(anna, "payment")
     take(anna, "balance", "/balance")
+    take(anna, "ticket-revoke", f"/tickets/{made.ticket}/revoke")
     anna.open("/account")
     anna.button("Set up one-time codes")
     take(anna, "one-time-codes")
@@ -96,6 +100,10 @@ def receivers(desk: Desk, world: PortalWorld, made: Made) -> None:
     take(phone, "phone-ticket", f"/tickets/{made.ticket}")
     take(phone, "phone-balance", "/balance")
     take(anna, "account", "/account")
+    anna.enter("name", "member at home")
+    anna.tick("scopes", "tickets", True)
+    anna.button("Make the token")
+    take(anna, "token")
 
 
 def sender(desk: Desk, made: Made) -> None:
@@ -124,6 +132,17 @@ def sender(desk: Desk, made: Made) -> None:
     person.open(concert)
     person.button("Ticket for studio")
     take(person, "sender-ticket")
+    take(person, "change", f"{concert}/change")
+    take(person, "cancel", f"{concert}/cancel")
+    person.open(f"{concert}/vouchers")
+    person.enter("count", "5")
+    person.button("Make them")
+    take(person, "voucher-codes")
+    person.open(f"{concert}/names")
+    person.enter("lines", "nora@harbour.example,a good password\n,nobody")
+    person.button("Import")
+    wait_for("the broken line", lambda: "line 2" in person.text())
+    take(person, "import-trouble")
     dark = desk.window("concerts", dark=True)
     take(dark, "dark-live", f"{concert}/live")
     phone = desk.window("concerts", phone=True)
@@ -136,6 +155,9 @@ def operator(desk: Desk, made: Made) -> None:
     for name in OF_OPERATOR:
         take(person, f"operator-{name}", f"/operator/{name}")
     take(person, "operator-user", "/operator/users/carla")
+    take(person, "operator-ledger-entries", "/operator/ledger/entries")
+    take(person, "operator-user-new", "/operator/users/new")
+    take(person, "operator-forget", "/operator/users/carla/forget")
     take(person, "operator-reservations", "/reservations")
     phone = desk.window("olga", phone=True)
     take(phone, "phone-users", "/operator/users")
