@@ -11,7 +11,6 @@ from typing import Final
 
 from gkmd.api import requests as q
 from gkmd.api import results as r
-from gkmd.api.nouns import Host
 from gkmd.api.problem import FieldProblem, Problem
 from gkmd.core.address import IpAddress
 from gkmd.core.alarms import Alarms
@@ -19,11 +18,11 @@ from gkmd.core.identity import Identity, IdentityKind
 from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
 from gkmd.group.model import GroupPolicy, Left
-from gkmd.group.platform import group_terms, rules, schedule, wall_clock
+from gkmd.group.platform import group_terms, schedule
 from gkmd.group.platform.accounts import Accounts
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.billing import Billing
-from gkmd.group.platform.booking import Desk, security_of
+from gkmd.group.platform.booking import Desk
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.names import Names
@@ -38,6 +37,7 @@ from gkmd.group.platform.records import (
     Voucher,
     VoucherBatch,
 )
+from gkmd.group.platform.reservation_view import reservation_view
 from gkmd.group.platform.settings import PlatformSettings
 from gkmd.group.platform.work import Handlers, Who, Work
 
@@ -51,7 +51,6 @@ _KEPT: Final[tuple[type[ListedName] | type[Ticket] | type[VoucherBatch], ...]] =
     Ticket,
     VoucherBatch,
 )
-_PROTOCOL_NAMES: Final = {number: name for name, number in group_terms.PROTOCOLS.items()}
 
 
 class Reservations:
@@ -213,7 +212,7 @@ class Reservations:
     def _reserve(self, request: q.Reserve, work: Work) -> r.ReservationView:
         known = self._once.found(work.who.actor, "reserve", request.once, request)
         if known is not None:
-            return self.view(self.owned(known, work.who), work.now)
+            return self._view(self.owned(known, work.who), work.now)
         owner = self._owner(request.owner, work.who)
         mine = self._of_owner.find(owner.id).values()
         if sum(1 for one in mine if schedule.is_live(one, work.now)) >= MOST_LIVE:
@@ -236,7 +235,7 @@ class Reservations:
         )
         self._carry(reservation, work)
         work.tell("reserved", reservation=reservation.id, address=str(reservation.address))
-        return self.view(reservation, work.now)
+        return self._view(reservation, work.now)
 
     def _check(self, request: q.Reserve, work: Work) -> r.Checked:
         problems: list[FieldProblem] = []
@@ -288,12 +287,12 @@ class Reservations:
         )
         page = heapq.nsmallest(request.limit, later, key=lambda pair: pair[0])
         return r.Reservations(
-            reservations=tuple(self.view(one, work.now) for _, one in page),
+            reservations=tuple(self._view(one, work.now) for _, one in page),
             after=page[-1][0] if len(page) == request.limit else "",
         )
 
     def _show(self, request: q.ById, work: Work) -> r.ReservationView:
-        return self.view(self.owned(request.id, work.who), work.now)
+        return self._view(self.owned(request.id, work.who), work.now)
 
     def _change(self, request: q.ChangeReservation, work: Work) -> r.ReservationView:
         before = self.owned(request.id, work.who)
@@ -310,13 +309,13 @@ class Reservations:
             raise _refused("it cannot be changed like this", booking.problems)
         changed = [name for name in _CHANGING if getattr(before, name) != getattr(after, name)]
         if not changed:
-            return self.view(before, work.now)
+            return self._view(before, work.now)
         self._facts.put(after)
         detail = {name: getattr(after, name) for name in ("starts", "ends", "capacity") if name in changed}
         self._audit.note(work.who.actor, "reservation-change", after.id, work.now, changed=changed, **detail)
         self._revoke_senders(after, work)
         self._carry(after, work)
-        return self.view(after, work.now)
+        return self._view(after, work.now)
 
     def _revoke_senders(self, reservation: Reservation, work: Work) -> None:
         """Tickets of hosts that are no longer among the senders end."""
@@ -340,7 +339,7 @@ class Reservations:
     def _cancel(self, request: q.CancelReservation, work: Work) -> r.ReservationView:
         before = self.owned(request.id, work.who)
         if before.cancelled is not None:
-            return self.view(before, work.now)
+            return self._view(before, work.now)
         if work.now >= before.ends:
             raise Problem("conflict", "the transmission is over; receivers can be refunded one by one")
         after = replace(before, cancelled=work.now, version=before.version + 1)
@@ -363,45 +362,12 @@ class Reservations:
             work.left(self._groups.end(after.id, work.now, "cancelled"))
         self._alarms.set(after.id, work.now + _AGAIN)
         work.tell("reservation-cancelled", reservation=after.id, refunds=len(paid))
-        return self.view(after, work.now)
+        return self._view(after, work.now)
 
     # Parts
 
-    def view(self, reservation: Reservation, now: float) -> r.ReservationView:
-        return r.ReservationView(
-            id=reservation.id,
-            group_id=str(group_terms.group_id(reservation.id)),
-            owner=self._accounts.name_of(reservation.owner),
-            title=reservation.title,
-            description=reservation.description,
-            starts=reservation.starts,
-            ends=reservation.ends,
-            opens=schedule.opens(reservation),
-            time_zone=reservation.time_zone,
-            start_local=wall_clock.show(reservation.starts, reservation.time_zone),
-            duration=round(reservation.ends - reservation.starts),
-            lead=int(reservation.lead),
-            address=str(reservation.address),
-            port=reservation.port,
-            protocol=_PROTOCOL_NAMES[reservation.protocol],
-            sources=tuple(map(str, reservation.sources)),
-            senders=tuple(
-                Host(host.label, host.identity, str(host.source) if host.source is not None else "")
-                for host in reservation.senders
-            ),
-            security=security_of(reservation),
-            supplied=reservation.supplied_key is not None,
-            capacity=reservation.capacity,
-            visibility=reservation.visibility,
-            admission=rules.parse(reservation.admission),
-            names=self._names.count(reservation.id),
-            fee_points=reservation.fee_points,
-            fee_fixed=reservation.fee_fixed,
-            created=reservation.created,
-            cancelled=reservation.cancelled,
-            state=schedule.state(reservation, now),
-            version=reservation.version,
-        )
+    def _view(self, reservation: Reservation, now: float) -> r.ReservationView:
+        return reservation_view(reservation, self._accounts, self._names, now)
 
     def _configured(self) -> Collection[IpAddress]:
         return frozenset() if self._groups is None else self._groups.configured_addresses()
