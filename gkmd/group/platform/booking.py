@@ -174,7 +174,7 @@ class Desk:
         if moved and ends > now:
             text = self._pool.conflict(
                 after.address,
-                after.sources,
+                _shared(after.sources, after.supplied_key is not None),
                 schedule.opens(after),
                 after.ends,
                 before.id,
@@ -269,7 +269,9 @@ class Desk:
             address = _address(booking, "address", request.address)
             if address is None:
                 return None
-            text = wrong_with(address) or self._pool.conflict(address, sources, opens, ends)
+            text = wrong_with(address) or self._pool.conflict(
+                address, _shared(sources, request.supplied is not None), opens, ends
+            )
             if text:
                 booking.wrong("address", text)
             elif request.source_specific and not is_source_specific(address):
@@ -325,6 +327,13 @@ def _address(booking: Booking, where: str, text: str) -> IpAddress | None:
     if address is None:
         booking.wrong(where, f"{text[:45]!r} is no IP address")
     return address
+
+
+def _shared(sources: Sequence[IpAddress], supplied: bool) -> Sequence[IpAddress]:
+    """By which an address may be shared: not at all with an SPI of the sender's choice. A host has an SPI of
+    an address once, whatever the source, and everybody can see those of others.
+    """
+    return () if supplied else sources
 
 
 def _parsed(text: str) -> IpAddress | None:
