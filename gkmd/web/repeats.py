@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 _KEPT_SECONDS: Final = 120.0
 _MOST: Final = 2000
+_MOST_OCTETS: Final = 16 << 20  # a page of 10,000 codes has some hundred thousand
 
 
 class Repeats:
@@ -19,9 +20,11 @@ class Repeats:
     What makes something for good carries the word on to the daemon, which keeps it longer.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], most_octets: int = _MOST_OCTETS) -> None:
         self._clock = clock
+        self._most_octets = most_octets
         self._known: OrderedDict[bytes, tuple[float, asyncio.Future[object]]] = OrderedDict()
+        self._sizes: dict[bytes, int] = {}
 
     async def run(self, who: str, word: str, make: Callable[[], Awaitable[T]]) -> T:
         """``make()``, or what it gave for the same word before. An error is not kept."""
@@ -45,12 +48,18 @@ class Repeats:
                 future.exception()  # seen: nobody may be waiting
             raise
         future.set_result(made)
+        if key in self._known:
+            self._sizes[key] = len(getattr(made, "body", b""))
         return made
 
     def _forget(self) -> None:
-        limit = self._clock() - _KEPT_SECONDS
+        limit, octets = self._clock() - _KEPT_SECONDS, sum(self._sizes.values())
         while self._known:
-            at, _ = next(iter(self._known.values()))
-            if at >= limit and len(self._known) < _MOST:
+            key, (at, _) = next(iter(self._known.items()))
+            if at >= limit and len(self._known) < _MOST and octets <= self._most_octets:
                 return
-            self._known.popitem(last=False)
+            del self._known[key]
+            octets -= self._sizes.pop(key, 0)
+
+    def __len__(self) -> int:
+        return len(self._known)

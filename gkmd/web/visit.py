@@ -99,7 +99,8 @@ class Visit:
 
     async def once(self, make: Callable[[], Awaitable[Response]]) -> Response:
         """``make``, but for a form that is posted twice only once."""
-        return await self.portal.repeats.run(self.csrf, self.form.value("once")[:100], make)
+        who = f"{self.csrf} {self.request.url.path}"
+        return await self.portal.repeats.run(who, self.form.value("once")[:100], make)
 
     def page(self, template: str, status: int = 200, **context: Any) -> Response:
         """A page; ``form`` is that of the request when none is given."""

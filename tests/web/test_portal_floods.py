@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from portal_rig import NOW, START, Site
+from starlette.responses import Response
 
 from gkmd.api.operations import OPERATIONS
 from gkmd.api.problem import Problem
@@ -17,6 +18,7 @@ from gkmd.web.checked import check
 from gkmd.web.client import Caller
 from gkmd.web.imports import Imports
 from gkmd.web.live import Streams
+from gkmd.web.repeats import Repeats
 
 
 def test_a_refused_value_costs_no_more_than_its_length(site: Site) -> None:
@@ -200,3 +202,50 @@ def test_one_account_does_not_take_all_places_of_imports(site: Site) -> None:
         return found
 
     assert site.runner.run(begin()) == ["begun", "begun", "busy", "begun", "begun", "busy"]
+
+
+def test_answers_that_are_kept_take_so_much_memory_and_no_more() -> None:
+    now = 0.0
+    repeats = Repeats(lambda: now, most_octets=1000)
+
+    async def all_of_them() -> list[int]:
+        async def make() -> Response:
+            return Response(b"a" * 400)
+
+        found = []
+        for number in range(20):
+            await repeats.run("alice", f"word-{number}", make)
+            found.append(len(repeats))
+        return found
+
+    assert max(asyncio.run(all_of_them())) <= 4
+
+
+def test_a_form_s_word_stands_for_its_own_path_alone(site: Site) -> None:
+    """Codes of one reservation are no answer to a form of another."""
+    sender = site.user("studio", "sender")
+    one, other = (site.reserve(owner="studio", title=title) for title in ("One", "Other"))
+    form = sender.form(f"/reservations/{one.id}/vouchers") | {"count": "2", "once": "the same word"}
+    first, again, second = (
+        sender.post(f"/reservations/{id}/vouchers", form).text for id in (one.id, one.id, other.id)
+    )
+    assert codes_of(first) == codes_of(again)
+    assert not any(code in second for code in codes_of(first))
+    assert "used for another request" in second
+
+
+def test_nobody_is_given_the_answer_of_another_session(site: Site) -> None:
+    sender, operator = site.user("studio", "sender"), site.user("root", "operator", "sender")
+    one = site.reserve(owner="studio")
+    path = f"/reservations/{one.id}/vouchers"
+    pages = [
+        browser.post(path, browser.form(path) | {"count": "2", "once": "the same word"})
+        for browser in (sender, operator)
+    ]
+    assert codes_of(pages[0].text) != codes_of(pages[1].text)
+
+
+def codes_of(page: str) -> list[str]:
+    found = page.partition('name="codes"')[2].partition(">")[2].partition("</textarea>")[0].split()
+    assert len(found) == 2, page
+    return found
