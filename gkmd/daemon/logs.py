@@ -14,7 +14,9 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -149,7 +151,16 @@ class FromLibraries(logging.Handler):
         # What a foreign library finds worth an info is a detail of its own here; what is ours is not.
         if level == "info" and not record.name.startswith("gkmd"):
             level = "debug"
-        self._log.tell("library", level, {"logger": record.name, "message": record.getMessage()})
+        fields = {"logger": record.name, "message": record.getMessage().strip()}
+        if record.exc_info and record.exc_info[1] is not None:
+            fields["error"] = _where(record.exc_info[1])
+        self._log.tell("library", level, fields)
+
+
+def _where(error: BaseException) -> str:
+    """What it is and where it came up; not its text, which may quote what was sent."""
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    return " ".join([type(error).__name__, *(f"{Path(one.filename).name}:{one.lineno}" for one in place)])
 
 
 def complain(text: str) -> None:

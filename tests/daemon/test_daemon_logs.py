@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -308,3 +309,22 @@ def test_a_key_log_is_a_file_of_our_own(tmp_path: Path, kind: str) -> None:
         KeyLog(path)
     assert theirs.stat().st_mode & 0o777 == 0o644
     assert theirs.read_bytes() == b""
+
+
+def test_a_library_s_fault_says_where_and_not_what() -> None:
+    read, write = os.pipe()
+    log = Log(lambda: 0.0, form="json", fd=write)
+    try:
+        raise ValueError("the password is secret")
+    except ValueError:
+        record = logging.getLogger("uvicorn.error").makeRecord(
+            "uvicorn.error", logging.ERROR, "x.py", 1, "Exception in ASGI application\n", (), sys.exc_info()
+        )
+    FromLibraries(log).emit(record)
+    os.close(write)
+    with os.fdopen(read) as lines:
+        (line,) = lines.read().splitlines()
+    found = json.loads(line)
+    assert found["message"] == "Exception in ASGI application"
+    assert found["error"].startswith("ValueError test_daemon_logs.py:")
+    assert "secret" not in line
