@@ -92,7 +92,7 @@ IMPURE_MODULES = {
 }
 # core.rng is the one seam where the system's randomness is named.
 IMPURE_ALLOWED = {"gkmd/core/rng.py"}
-LINE_LIMIT = 700
+LINE_LIMIT = 500
 FORBIDDEN_NAMES = {"utils", "util", "misc", "helpers", "helper", "manager", "common"}
 
 
