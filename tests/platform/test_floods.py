@@ -5,6 +5,7 @@ from __future__ import annotations
 from platform_rig import PASSWORD, STRANGER, Rig
 
 from gkmd.api import requests as q
+from gkmd.api.nouns import Rule
 from gkmd.api.problem import Problem
 from gkmd.group.platform.outcome import Caller, Failed, Hash
 from gkmd.group.platform.settings import PlatformSettings
@@ -43,7 +44,8 @@ def test_many_addresses_do_not_either() -> None:
 def test_a_receiver_does_not_fill_the_journal() -> None:
     rig = Rig()
     sender, receiver = rig.caller("tx", "sender"), rig.caller("rx")
-    id = rig.do("reserve", q.Reserve("A talk", "2026-12-24T18:00", 3600), sender).id
+    request = q.Reserve("A talk", "2026-12-24T18:00", 3600, admission=Rule(open=True))
+    id = rig.do("reserve", request, sender).id
     written = len(rig.journal)
     refused = 0
     for _ in range(400):
