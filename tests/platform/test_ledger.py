@@ -9,7 +9,7 @@ from billing_rig import NOW, Books
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from test_payments import SECRET, body
+from provider_words import SECRET, body
 
 from gkmd.api import requests as q
 from gkmd.api.nouns import Amount

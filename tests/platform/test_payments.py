@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from billing_rig import NOW, Books
+from provider_words import OTHER, PROVIDERS, SECRET, body
 
 from gkmd.api import requests as q
 from gkmd.api.nouns import Amount
@@ -16,22 +17,6 @@ from gkmd.core.secret import SecretBytes
 from gkmd.group.platform.providers import TOLERANCE, ProviderEvent, of_settings, sign
 from gkmd.group.platform.records import Payment
 from gkmd.group.platform.settings import ProviderSettings
-
-SECRET = SecretBytes(b"a secret of the provider")
-OTHER = SecretBytes(b"a secret of somebody else")
-PROVIDERS = (ProviderSettings("pay", "webhook", SECRET), ProviderSettings("other", "webhook", OTHER))
-
-
-def body(payment: Payment, kind: str, /, **changed: Any) -> bytes:
-    said = {
-        "event": f"{payment.id}-{kind}",
-        "payment": payment.id,
-        "external": f"x-{payment.id}",
-        "kind": kind,
-        "amount": payment.amount,
-        "currency": payment.currency,
-    }
-    return json.dumps(said | changed).encode()
 
 
 class Desk:

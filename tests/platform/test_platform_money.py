@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 from platform_rig import OPERATOR, STRANGER, Rig
-from test_payments import PROVIDERS, SECRET, body
+from provider_words import PROVIDERS, SECRET, body
 
 from gkmd.api import requests as q
 from gkmd.api.nouns import Amount, Rule

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from billing_rig import NOW, Books
 from provider_process import ProviderProcess
-from test_payments import PROVIDERS, SECRET
+from provider_words import PROVIDERS, SECRET
 
 from gkmd.api import requests as q
 from gkmd.api.nouns import Amount
