@@ -19,6 +19,7 @@ _PASSWORDS: Final = frozenset({"password", "old"})  # fields that make the daemo
 REPLY_SECONDS: Final = 30.0
 _CONNECT_SECONDS: Final = 5.0
 _REPLY_OCTETS: Final = 64 << 20
+_REQUEST_OCTETS: Final = 262_144  # of a line, as the daemon takes it
 T = TypeVar("T")
 
 
@@ -71,6 +72,8 @@ class DaemonClient:
                 "origin": caller.origin,
             }
         )
+        if len(line) >= _REQUEST_OCTETS:  # a number may be longer here than it came
+            raise Problem("bad-request", "This is more than the key server takes at once.")
         try:
             async with asyncio.timeout(self._seconds):
                 slow = operation in _SLOW or not _PASSWORDS.isdisjoint(request)

@@ -27,6 +27,7 @@ from gkmd.web.connections import Limits, protocol
 SERVICE_USER: Final = "gkmd-portal"
 _BACKLOG: Final = 1024
 _LIMITS: Final = Limits()
+_OF_CLIENTS: Final = frozenset({"Invalid HTTP request received.", "Exceeded concurrency limit."})
 _OTHER_FILES: Final = 256  # beside those of connections
 
 
@@ -37,6 +38,7 @@ def run(config: PortalConfig) -> None:
     level = logging.DEBUG if settings.log_level == "debug" else logging.INFO
     logging.basicConfig(level=level, handlers=[FromLibraries(log)], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(is_ours)
     account = _account(settings.user)
     listening = bind(config.listen)
     server = _Server(server_config(config, application(config, DaemonClient(config.socket))))
@@ -133,6 +135,11 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         notify("STOPPING=1")
         await super().shutdown(sockets)
+
+
+def is_ours(record: logging.LogRecord) -> bool:
+    """Whether the line is about us. What any client can do writes no line: it would fill the disk."""
+    return record.getMessage() not in _OF_CLIENTS
 
 
 def _open_files(wanted: int) -> None:

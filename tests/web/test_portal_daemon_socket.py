@@ -180,3 +180,15 @@ def test_a_flood_of_sign_ins_leaves_connections_for_the_others(tmp_path: Path) -
         await asyncio.gather(*flood)
 
     assert run(tmp_path, busy, use, connections=4) <= 4
+
+
+def test_a_request_that_is_too_long_is_the_caller_s_fault(tmp_path: Path) -> None:
+    """The daemon would hang up, and seem to be away."""
+
+    async def use(client: DaemonClient) -> None:
+        with pytest.raises(Problem) as refused:
+            await client.call("passkey-add", {"credential": [1e15] * 45_000}, CALLER)
+        assert refused.value.code == "bad-request"
+        assert await client.call("me", {}, CALLER)
+
+    assert run(tmp_path, echo, use) == 1
