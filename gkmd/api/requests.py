@@ -147,14 +147,15 @@ class CreditUser(Strict):
 class Reserve(Strict):
     """``start`` is local time in ``time_zone`` (``2026-12-24T18:00``), or has an offset (``+01:00``, ``Z``).
 
-    ``address`` empty: one is taken from the pool of that ``family`` and ``source_specific``. ``owner``: for
-    an operator who reserves for somebody else. ``once``: a word of the caller's choice; the same request with
-    the same word is carried out once.
+    ``admission``: ``{"open": true}`` takes everybody, for nothing. ``address`` empty: one is taken from the
+    pool of that ``family`` and ``source_specific``. ``owner``: for an operator who reserves for somebody
+    else. ``once``: a word of the caller's choice; the same request with the same word is carried out once.
     """
 
     title: Line
     start: Annotated[str, Meta(min_length=10, max_length=40)]
     duration: Annotated[int, Meta(ge=10, le=31_536_000)]
+    admission: Rule
     time_zone: Annotated[str, Meta(max_length=64)] = "UTC"
     description: Text = ""
     lead: Annotated[int, Meta(ge=0, le=604_800)] = 60
@@ -169,7 +170,6 @@ class Reserve(Strict):
     supplied: SuppliedKeys | None = None
     capacity: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     visibility: Visibility = "public"
-    admission: Rule = field(default_factory=lambda: Rule(open=True))
     owner: Annotated[str, Meta(max_length=64)] = ""
     once: Annotated[str, Meta(max_length=100)] = ""
 

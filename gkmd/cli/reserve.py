@@ -127,9 +127,14 @@ def new(
 ) -> None:
     """Reserve a transmission called TITLE."""
     sources = list(given.pop("sources"))
+    admission = _admission(given)
+    if admission is None:
+        raise LocalError(
+            "say who is admitted: --names, --identity, --class, --vouchers, --price, or --open for everybody"
+        )
     request = given | {
         **keys_given(given),
-        "admission": _admission(given) or {"open": True},
+        "admission": admission,
         "sources": sources,
         "duration": seconds_of(duration),
         "lead": seconds_of(lead),

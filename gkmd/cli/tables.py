@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from gkmd.core import duration
 from gkmd.core.errors import LocalError
 
 _UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-_SECONDS_OF: Final = {unit: seconds for seconds, unit in _UNITS}
-_SECONDS: Final = re.compile("[0-9]{1,9}")
-_PART: Final = re.compile("([0-9]{1,9})([smhd])")
-_DURATION: Final = re.compile(f"(?:{_PART.pattern})+")
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -65,9 +61,8 @@ def cell(value: Any) -> str:
 
 
 def seconds_of(text: str) -> int:
-    """``90``, ``90s``, ``45m``, ``1h30m``, ``1d`` in seconds; LocalError for what is no duration."""
-    if _SECONDS.fullmatch(text):
-        return int(text)
-    if not _DURATION.fullmatch(text):
-        raise LocalError(f"duration {text!r}: a number with s, m, h or d is needed, such as 90m or 1h30m")
-    return sum(int(number) * _SECONDS_OF[unit] for number, unit in _PART.findall(text))
+    """``1h30m``, ``45m``, ``90s``, ``1:30``, ``90`` (seconds); LocalError for what is no duration."""
+    found = duration.seconds_of(text, bare=1)
+    if found is None:
+        raise LocalError(f"duration {text[:40]!r}: write 90m, 1h30m, 45s or 1:30 (hours and minutes)")
+    return found

@@ -8,12 +8,11 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from gkmd.api.problem import FieldProblem, Problem
+from gkmd.core.duration import seconds_of
 from gkmd.core.money import Money
 
 _FIELDS: Final = 1000
 _PARTS: Final = re.compile(r"\.(any|all)\.\d+")
-_DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-_CLOCK: Final = re.compile(r"(\d{1,4}):([0-5]\d)(?::([0-5]\d))?")
 
 
 class Form:
@@ -115,7 +114,7 @@ class Faults:
 
     def duration(self, field: str, text: str) -> int | None:
         """Seconds of ``1h30m``, ``90s``, ``1:30`` (hours and minutes); a bare number is minutes."""
-        found = seconds_of(text)
+        found = seconds_of(text, bare=60)
         if found is None:
             self.add(field, f"{text[:40]!r} is no duration; write 90m, 1h30m, 45s or 1:30")
         return found
@@ -134,23 +133,6 @@ class Faults:
             self.add(field, "a number is needed")
             return None
         return float(text)
-
-
-def seconds_of(text: str) -> int | None:
-    """None when ``text`` is no duration."""
-    text = text.strip().lower().replace(" ", "")
-    if not text or len(text) > 30:
-        return None
-    if text.isascii() and text.isdigit():
-        return int(text) * 60
-    clock = _CLOCK.fullmatch(text)
-    if clock:
-        return int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3] or 0)
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        return None
-    days, hours, minutes, seconds = (int(one or 0) for one in found.groups())
-    return days * 86_400 + hours * 3600 + minutes * 60 + seconds
 
 
 def words(text: str) -> list[str]:

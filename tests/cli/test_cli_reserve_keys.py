@@ -16,7 +16,8 @@ from gkmd.cli.main import main
 from gkmd.cli.tables import seconds_of
 from gkmd.core.errors import LocalError
 
-NEW = ("reserve", "new", "Opera", "--start", "2026-12-24T18:00", "--duration", "1h30m", "--check", "-s", "x")
+RULELESS = ("reserve", "new", "Opera", "--start", "2026-12-24T18:00", "--duration", "1h30m", "-s", "x")
+NEW = (*RULELESS, "--check", "--open")
 STATISTICS = {
     "state": "on",
     "now": 2,
@@ -101,6 +102,13 @@ def test_what_does_not_do_is_said_before_the_server_is_asked(
     assert not asked
 
 
+def test_nobody_is_admitted_unasked(asked: list[tuple[str, dict[str, Any]]]) -> None:
+    for words in (RULELESS, (*RULELESS, "--check"), (*RULELESS, "--all")):
+        done = say(*words)
+        assert (done.exit_code, "--open for everybody" in done.output) == (1, True)
+    assert not asked
+
+
 @pytest.mark.parametrize(
     ("text", "host"),
     [
@@ -116,13 +124,22 @@ def test_hosts(asked: list[tuple[str, dict[str, Any]]], text: str, host: dict[st
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("45m", 2700), ("1h30m", 5400), ("1d", 86_400)]
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("45m", 2700),
+        ("1h30m", 5400),
+        ("1d", 86_400),
+        ("1:30", 5400),
+        ("0:00:45", 45),
+    ],
 )
 def test_durations(text: str, seconds: int) -> None:
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "h", "1.5h", "-1", "1y", "1h30", "9" * 30, "1 h"])
+@pytest.mark.parametrize("text", ["", "h", "1.5h", "-1", "1y", "1h30", "9" * 30, "1:60", "30m1h", "²m"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(LocalError, match="duration"):
         seconds_of(text)

@@ -111,7 +111,7 @@ def test_what_is_no_call(tmp_path: Path, wrong: dict[str, Any]) -> None:
 
 
 def test_requests_are_of_their_types_or_refused_by_field(tmp_path: Path) -> None:
-    reserve = {"title": "Opera", "start": "2026-12-24T18:00", "duration": 3600}
+    reserve = {"title": "Opera", "start": "2026-12-24T18:00", "duration": 3600, "admission": {"open": True}}
     wrong: list[tuple[str, dict[str, Any], str]] = [
         ("reserve", {**reserve, "duration": "long"}, "duration"),
         ("reserve", {**reserve, "duration": True}, "duration"),
@@ -119,6 +119,7 @@ def test_requests_are_of_their_types_or_refused_by_field(tmp_path: Path) -> None
         ("reserve", {**reserve, "senders": [{"label": "a"}, {"label": "not an id"}]}, "senders.1.label"),
         ("reserve", {**reserve, "admission": {"any": [{"opne": True}]}}, "admission.any.0.opne"),
         ("reserve", {"title": "Opera", "start": "2026-12-24T18:00"}, "duration"),
+        ("reserve", {name: reserve[name] for name in ("title", "start", "duration")}, "admission"),
         ("reserve", {**reserve, "owners": ""}, "owners"),
         ("me", {"id": "x"}, "id"),
         ("user-show", {"login": "not a login"}, "login"),

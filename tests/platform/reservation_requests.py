@@ -9,6 +9,7 @@ from platform_rig import NOW, OPERATOR, Rig
 
 from gkmd.api import requests as q
 from gkmd.api import results as r
+from gkmd.api.nouns import Rule
 from gkmd.core.address import IpAddress
 from gkmd.core.effect import Ask, Proof
 from gkmd.core.identity import Identity
@@ -25,7 +26,7 @@ def at(instant: float) -> str:
 def request(begins: float = NOW + HOUR, **more: Any) -> q.Reserve:
     """Open to all, an hour long, in an hour."""
     fields: dict[str, Any] = {"title": "Evening concert", "duration": HOUR, "start": at(begins)}
-    return q.Reserve(**(fields | more))
+    return q.Reserve(**({"admission": Rule(open=True)} | fields | more))
 
 
 def reserve(rig: Rig, caller: Caller, begins: float = NOW + HOUR, **more: Any) -> r.ReservationView:

@@ -99,7 +99,7 @@ def minimal(operation: Operation) -> dict[str, object]:
         "scopes": ["read"], "title": "x", "start": "2030-01-01T00:00", "duration": 60, "label": "x",
         "import_id": "x", "entries": [{"name": "x"}], "expected": 1, "count": 1, "batch": "x", "party": "x",
         "amount": {"amount": 1, "currency": "EUR"}, "reference": "x", "provider": "x", "external": "x",
-        "body": "{}",
+        "body": "{}", "admission": {"open": True},
     }  # fmt: skip
     needed = [field.name for field in msgspec.structs.fields(operation.request) if field.required]
     if operation.name == "voucher-redeem":

@@ -259,14 +259,14 @@ def test_words_are_bounded_and_go_with_time_and_their_account() -> None:
 def test_a_form_that_is_posted_twice_reserves_once_even_after_a_restart() -> None:
     rig = Rig(SETTINGS)
     sender = rig.caller("tx", "sender")
-    request = q.Reserve("A talk", local(rig.now + 600), 3600, once="form 1")
+    request = q.Reserve("A talk", local(rig.now + 600), 3600, Rule(open=True), once="form 1")
     first = rig.do("reserve", request, sender)
     assert rig.do("reserve", request, sender).id == first.id
     rig.restart()
     assert rig.do("reserve", request, sender).id == first.id
     rig.do("reservation-cancel", q.CancelReservation(first.id), sender)
     assert len(rig.facts(OnceWord)) == 1
-    other = q.Reserve("Another talk", local(rig.now + 600), 3600, once="form 1")
+    other = q.Reserve("Another talk", local(rig.now + 600), 3600, Rule(open=True), once="form 1")
     assert rig.refused("reserve", other, sender).code == "conflict"
     assert len(rig.do("reservation-list", q.ListReservations(), sender).reservations) == 1
     rig.do("user-forget", q.ByLogin("tx"))

@@ -64,10 +64,13 @@ def test_every_operation_is_at_its_path_and_refuses_strangers(site: Site, operat
         assert wrong.status_code in known, (method, wrong.status_code)
 
 
+FREE = {"open": True}
+
+
 def test_a_reservation_by_token(site: Site) -> None:
     token = site.token("studio", "read", "reserve", roles=("sender",))
     browser = site.browser()
-    wanted = {"title": "Concert", "start": START, "duration": 60, "once": "w"}
+    wanted = {"title": "Concert", "start": START, "duration": 60, "admission": FREE, "once": "w"}
     made = browser.post(f"{PREFIX}/reservations", json=wanted, headers=headers(token))
     assert made.status_code == 201
     one = made.json()
@@ -89,7 +92,7 @@ def test_a_reservation_by_token(site: Site) -> None:
 def test_what_a_token_may_not_do(site: Site) -> None:
     token = site.token("studio", "read", roles=("sender",))
     browser = site.browser()
-    wanted = {"title": "Concert", "start": START, "duration": 60}
+    wanted = {"title": "Concert", "start": START, "duration": 60, "admission": FREE}
     check_problem(browser.post(f"{PREFIX}/reservations", json=wanted, headers=headers(token)), 403)
     check_problem(browser.get(f"{PREFIX}/me/sessions", headers=headers(token)), 403)
     check_problem(browser.get(f"{PREFIX}/users", headers=headers(token)), 403)
@@ -125,7 +128,10 @@ def test_bad_requests(site: Site) -> None:
     check_problem(browser.send("PATCH", f"{PREFIX}/reservations/a", json={"id": "b"}, headers=token), 400)
     check_problem(browser.get(f"{PREFIX}/nothing"), 404)
     check_problem(browser.send("PUT", f"{PREFIX}/sessions"), 405)
-    nested = {"title": "x", "start": START, "duration": 60, "senders": [{"label": "a"}, {"label": "/"}]}
+    wanted = {"title": "x", "start": START, "duration": 60}
+    found = check_problem(browser.post(f"{PREFIX}/reservations", json=wanted, headers=token), 422)
+    assert found["fields"][0]["field"] == "admission"
+    nested = {**wanted, "admission": FREE, "senders": [{"label": "a"}, {"label": "/"}]}
     found = check_problem(browser.post(f"{PREFIX}/reservations", json=nested, headers=token), 422)
     assert found["fields"][0]["field"] == "senders.1.label"
 
