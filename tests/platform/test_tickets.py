@@ -137,7 +137,11 @@ def test_a_listed_password_is_shown_when_the_ticket_is_made(rig: DoorRig) -> Non
     assert rig.register(rig.by_ticket(view.id)).refusal is None
     # The ticket remembers it, and it holds as long as the name has a password.
     assert issue(rig).id == view.id
+    # A password that has leaked lets in one at a time.
+    assert problem(rig, "ry", listed="anna", password="correct horse").code == "conflict"
+    rig.do("ticket-revoke", q.ById(view.id), "rx")
     other = issue(rig, "ry", listed="anna", password="correct horse")
+    assert problem(rig, "rx", listed="anna", password="correct horse").code == "conflict"
     rig.listed("anna", verifier="")
     assert rig.register(rig.by_ticket(other.id)).refusal is Refusal.NOT_ON_LIST
 

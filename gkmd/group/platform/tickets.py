@@ -50,6 +50,7 @@ class Tickets:
         "_accounts",
         "_assessor",
         "_audit",
+        "_by_listed",
         "_facts",
         "_held",
         "_lock_out",
@@ -85,6 +86,12 @@ class Tickets:
         self._reads: Final = Allowance(1 / _READ_AGAIN, 1.0)
         self._of_party: Final = facts.index(Ticket, lambda ticket: ticket.party)
         self._held: Final = facts.index(Ticket, lambda ticket: _purpose(ticket))
+        self._by_listed: Final = facts.index(
+            Ticket,
+            lambda ticket: (
+                (ticket.reservation, ticket.listed) if ticket.listed and ticket.revoked is None else None
+            ),
+        )
 
     def adopt(self, settings: PlatformSettings) -> None:
         self._settings = settings
@@ -191,6 +198,12 @@ class Tickets:
     def _issued(self, request: q.IssueTicket, work: Work, listed: str, now: float) -> r.TicketView:
         reservation, account = self._wanted(request, work)
         before = self.live(reservation.id, account.id)
+        if listed and self._taken(reservation, listed, account):
+            raise Problem(
+                "conflict",
+                f"{listed!r} of the list has a ticket of another account already: one name is one receiver",
+                reason=Refusal.NOT_ON_LIST.value,
+            )
         listed = listed or ("" if before is None else before.listed)
         most = Money(request.most.currency, request.most.amount) if request.most is not None else None
         if most is None and before is not None and before.currency:
@@ -225,6 +238,11 @@ class Tickets:
         else:
             self._note_read(ticket, work)
         return self._view(ticket, reservation, work)
+
+    def _taken(self, reservation: Reservation, listed: str, account: Account) -> bool:
+        """A password that has leaked lets one in, not everybody."""
+        held = self._by_listed.find((reservation.id, listed))
+        return any(ticket.party != account.id for ticket in held.values())
 
     def _voucher(self, code: str, reservation: Reservation, account: Account, work: Work) -> str:
         """The digest of a code that this account may use; "" without a code. A wrong one is said at once,
