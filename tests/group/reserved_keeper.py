@@ -11,11 +11,12 @@ from gkmd.core.identity import Identity
 from gkmd.core.secret import SecretBytes
 from gkmd.group.doorkeeper import PasswordCheck, PasswordVerdict
 from gkmd.group.model import GroupPolicy, Refusal, Refused, SenderRule, Verdict
+from gkmd.group.platform.records import AuditLine
 
 
 @dataclass(frozen=True)
 class Note:
-    KIND = "note"
+    KIND = AuditLine.KIND  # the journal reads archives only
 
     text: str
 
