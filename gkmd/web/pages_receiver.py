@@ -77,7 +77,7 @@ class ReceiverPages:
             if form.value("password"):
                 request["password"] = form.value("password")
             found = await visit.ask("ticket-issue", TicketView, **request)
-            return visit.go(f"/tickets/{found.id}", "ticket")
+            return visit.go(f"/tickets/{found.id}", "ticket-changed" if form.ticked("held") else "ticket")
 
         try:
             return await visit.once(make)

@@ -92,6 +92,11 @@ def duration(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
+def sentence(text: str) -> str:
+    """With a capital letter: problems are written to stand behind a field's name as well."""
+    return text[:1].upper() + text[1:]
+
+
 def rule(one: Rule) -> str:
     """A rule in words: ``on the list, or 2.50 EUR``."""
     if one.any:
@@ -125,6 +130,8 @@ def environment(title: str, contact: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(when=when, money=money, duration=duration, period=period, ways=ways)
+    made.filters.update(
+        when=when, money=money, duration=duration, period=period, ways=ways, sentence=sentence
+    )
     made.globals.update(title=title, contact=contact, rule=rule)
     return made

@@ -13,6 +13,7 @@ from portal_rig import NOW, ORIGIN, SECRET, Browser, Site, portal_config
 
 from gkmd.api import requests as q
 from gkmd.core.secret import SecretBytes
+from gkmd.group.platform.records import Ticket
 from gkmd.web.config import ProviderEndpoint
 
 Answer = Callable[[bytes], Awaitable[bytes]]
@@ -129,6 +130,29 @@ def test_consent_is_to_the_price_that_was_shown(site: Site) -> None:
     assert alice.post(f"{path}/ticket", form).status_code == 303
     (asked,) = [r for name, r, _ in site.daemon.calls if name == "ticket-issue"]
     assert asked["most"] == {"amount": 250, "currency": "EUR"}
+
+
+def test_consent_and_voucher_of_a_ticket_can_be_changed(site: Site) -> None:
+    price = {"price": {"amount": 250, "currency": "EUR"}}
+    one = site.reserve(admission={"any": [{"vouchers": True}, price]})
+    codes = site.rig.do("voucher-create", q.CreateVouchers(one.id, 2)).codes
+    alice, path = site.user("alice"), f"/transmissions/{one.id}"
+    got = alice.submit(path, f"{path}/ticket", voucher=codes[0])
+    ticket = got.headers["location"].partition("?")[0]
+    page = alice.get(path).text
+    assert "Change consent or voucher" in page
+    assert "Get a ticket" not in page
+    wrong = alice.submit(path, f"{path}/ticket", voucher="0000-0000-0000-0000")
+    assert wrong.status_code in (403, 422)
+    assert "Your ticket stays as it was" in wrong.text
+    changed = alice.submit(path, f"{path}/ticket", pay="on")
+    assert changed.headers["location"].partition("?")[0] == ticket
+    assert "Your ticket was changed." in alice.follow(changed).text
+    (kept,) = site.rig.facts(Ticket)
+    assert (kept.most, kept.currency) == (250, "EUR")
+    free = site.reserve(start="2026-09-22T16:00").id
+    alice.submit(f"/transmissions/{free}", f"/transmissions/{free}/ticket")
+    assert "<form" not in alice.get(f"/transmissions/{free}").text.partition("<main")[2].partition("</main")[0]
 
 
 def test_a_voucher_of_the_transmission(site: Site) -> None:
