@@ -214,8 +214,11 @@ class NamesOf(Page, kw_only=True):
 
 
 class NamesImport(Strict):
+    """``broken``: lines of the file that were wrong, for the audit log; 0 when that was not the reason."""
+
     id: Id
     import_id: Id
+    broken: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
 
 class NameEntry(Strict):

@@ -31,6 +31,9 @@ def import_names(desk: Desk, reservation: str, file: Path, *, append: bool) -> i
     if parsed.problems:
         told = [f"{file}:{line}: {text}" for line, text in parsed.problems]
         told += [f"and {parsed.more_problems} more"] if parsed.more_problems else []
+        begun = desk.call("names-begin", id=reservation)["import_id"]
+        broken = len(parsed.problems) + parsed.more_problems
+        desk.call("names-abort", id=reservation, import_id=begun, broken=broken)
         raise LocalError("nothing was imported:\n  " + "\n  ".join(told))
     begun = desk.call("names-begin", id=reservation)["import_id"]
     try:

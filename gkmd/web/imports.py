@@ -99,6 +99,7 @@ class Imports:
             one.total = len(parsed.names)
             if parsed.problems:
                 one.lines, one.more, one.state = parsed.problems, parsed.more_problems, "refused"
+                await self._note(one, caller)
                 return
             one.state = "hashing"
             await self._send(one, parsed.names, caller)
@@ -111,6 +112,12 @@ class Imports:
             one.problem = Problem("internal", f"The import failed: {type(error).__name__}.")
             one.state = "refused"
             raise
+
+    async def _note(self, one: ListImport, caller: Caller) -> None:
+        """A list that was refused here leaves a line in the audit log, too."""
+        begun = await ask(self._daemon, "names-begin", {"id": one.reservation}, caller, Import)
+        at = {"id": one.reservation, "import_id": begun.import_id}
+        await ask(self._daemon, "names-abort", {**at, "broken": len(one.lines) + one.more}, caller, Nothing)
 
     async def _send(self, one: ListImport, names: list[tuple[str, str]], caller: Caller) -> None:
         begun = await ask(self._daemon, "names-begin", {"id": one.reservation}, caller, Import)

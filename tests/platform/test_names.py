@@ -134,7 +134,9 @@ def test_nothing_half_imported() -> None:
     # Another number than was sent: a request got lost.
     assert anna.refused("names-commit", q.NamesCommit(anna.id, which, 3))[0] == "conflict"
     assert anna.names() == ["bert"]
-    assert anna.rig.do("names-abort", q.NamesImport(anna.id, which), anna.caller) == r.Nothing()
+    assert anna.rig.do("names-abort", q.NamesImport(anna.id, which, 7), anna.caller) == r.Nothing()
+    (line,) = anna.rig.audit_lines("names-abort")
+    assert (line.subject, line.detail) == (anna.id, {"broken": 7})
     assert anna.refused("names-commit", q.NamesCommit(anna.id, which, 2))[0] == "not-found"
     which = anna.begin()
     anna.add(which, "carla")

@@ -232,6 +232,7 @@ def test_list_of_names(site: Site, sender: Browser) -> None:
     assert "Nothing was imported" in broken
     for line in ("line 2: the name is missing", "line 3:", "line 4:"):
         assert line in broken
+    assert [one.detail for one in site.rig.audit_lines("names-abort")] == [{"broken": 3}]
     assert "Nothing was imported" in send("é,x\n".encode("latin-1"))
     assert "Nothing was imported" in send(
         b"f,$argon2id$v=19$m=9999999,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA\n"

@@ -189,6 +189,7 @@ class Names:
     def _abort(self, request: q.NamesImport, work: Work) -> r.Nothing:
         self._import(request, work)
         self._drop(request.import_id)
+        self._audit.note(work.who.actor, "names-abort", request.id, work.now, broken=request.broken)
         return r.Nothing()
 
     # Imports
