@@ -13,7 +13,7 @@ from lab.keying import DATA_PORT
 from lab.platform import PlatformServer, Portal, Viewer, save
 from lab.scenario import Lab
 
-SECONDS = 480
+SECONDS = 900
 MEMORY = "3G"
 AHEAD = 120  # seconds from the reservation to the start
 LASTS = 75
