@@ -88,7 +88,10 @@ def _bounded(lines: Iterable[str], parsed: ParsedNames) -> Iterator[str]:
 def _fault(cells: list[str], seen: dict[str, int]) -> str:
     name = cells[0]
     if len(cells) > len(_HEADING):
-        return f"{len(cells)} columns; name and password are expected"
+        hint = ""
+        if any(cell.startswith("$argon2") for cell in cells):
+            hint = ': a password with commas, as argon2id strings have, needs quotes: name,"$argon2id$..."'
+        return f"{len(cells)} columns; name and password are expected{hint}"
     if not name:
         return "the name is missing"
     if len(name) > _LONGEST_NAME:

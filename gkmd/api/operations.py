@@ -72,6 +72,7 @@ OPERATIONS: Final = _table(
     Operation("user-show", "GET", "/users/{login}", q.ByLogin, r.AccountView, "operator", "operate", "A user"),
     Operation("user-change", "PATCH", "/users/{login}", q.ChangeUser, r.AccountView, "operator", "operate", "Change a user"),
     Operation("user-forget", "DELETE", "/users/{login}", q.ByLogin, r.Forgotten, "operator", "operate", "Forget a user"),
+    Operation("user-balance", "GET", "/users/{login}/balance", q.ByLogin, r.BalanceView, "operator", "operate", "What a user has, owes and has earned"),
     Operation("user-credit", "POST", "/users/{login}/credits", q.CreditUser, r.BalanceView, "operator", "operate", "Put money that was received on a user's balance"),
     Operation("user-settle", "POST", "/users/{login}/settlements", q.CreditUser, r.BalanceView, "operator", "operate", "A user has paid an invoice"),
     Operation("user-pay-out", "POST", "/users/{login}/payouts", q.CreditUser, r.BalanceView, "operator", "operate", "A sender's earnings were paid out"),

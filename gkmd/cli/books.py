@@ -13,6 +13,7 @@ import msgspec
 
 from gkmd.api.results import Statement
 from gkmd.cli.desk import Desk, amount, desk_command, minor, rows
+from gkmd.cli.tables import counted
 from gkmd.core.errors import LocalError
 from gkmd.core.money import Money
 
@@ -34,12 +35,13 @@ def statement(desk: Desk, id: str, as_csv: bool) -> None:
 
 
 def _statement(view: dict[str, Any]) -> str:
-    lines = [f"{view['title']} ({view['reservation']}): {view['receivers']} receivers"]
+    lines = [f"{view['title']} ({view['reservation']}): {counted(view['receivers'], 'receiver')}"]
     for one in view["totals"]:
         currency = one["currency"]
+        number = f"{counted(one['charges'], 'charge')}, {counted(one['refunds'], 'refund')}"
         lines.append(
             f"{currency}: gross {minor(one['gross'], currency)}, fees {minor(one['fees'], currency)}, "
-            f"net {minor(one['net'], currency)} ({one['charges']} charges, {one['refunds']} refunds)"
+            f"net {minor(one['net'], currency)} ({number})"
         )
     if view["lines"]:
         currency = view["totals"][0]["currency"] if len(view["totals"]) == 1 else ""
@@ -175,7 +177,7 @@ def verify(desk: Desk) -> None:
     desk.show(
         found,
         lambda view: (
-            f"{view['lines']} lines, unbroken; head {view['head']}"
+            f"{counted(view['lines'], 'line')}, unbroken; head {view['head']}"
             if broken is None
             else f"line {broken}: {view['why']}"
         ),

@@ -36,7 +36,7 @@ def portal(file: Path, check: bool) -> None:
             )
         config = load(file)
         if check:
-            click.echo(f"{file}: good")
+            click.echo(f"{file}: ok")
             return
         from gkmd.web.process import run
 

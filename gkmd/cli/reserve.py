@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import msgspec
 
 from gkmd.api.nouns import Rule
+from gkmd.api.rule_words import rule_words
 from gkmd.cli.desk import Desk, amount, desk_command, facts, money, rows
 from gkmd.cli.reserve_keys import key_options, keys_given
 from gkmd.cli.tables import seconds_of
@@ -91,9 +93,8 @@ def _admission_options(command: Any) -> Any:
 
 
 def _show(view: dict[str, Any]) -> str:
-    rule = Rule.__struct_fields__
-    shown = {name: view["admission"][name] for name in rule if view["admission"].get(name)}
-    return facts(view | {"admission": shown}, (*_FACTS, *_MORE, "admission"), _TIMES)
+    rule = msgspec.convert(view["admission"], Rule)
+    return facts(view | {"admission": rule_words(rule)}, (*_FACTS, *_MORE, "admission"), _TIMES)
 
 
 @desk_command(reserve)

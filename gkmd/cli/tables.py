@@ -26,6 +26,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 receiver``, ``2 receivers``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def span(seconds: float) -> str:
     """``2h05m``, ``45s``: the two largest units."""
     left = max(0, round(seconds))

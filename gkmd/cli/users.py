@@ -98,7 +98,8 @@ def list_(desk: Desk, search: str) -> None:
 @click.argument("login")
 def show(desk: Desk, login: str) -> None:
     """One user."""
-    desk.show(desk.call("user-show", login=login), _show)
+    view = desk.call("user-show", login=login) | {"balance": desk.call("user-balance", login=login)}
+    desk.show(view, lambda view: f"{_show(view)}\n{_money(view['balance'])}")
 
 
 @desk_command(user)
@@ -116,8 +117,13 @@ def forget(desk: Desk, login: str, yes: bool) -> None:
     )
 
 
-def _balance(view: dict[str, Any]) -> str:
-    return ", ".join(money(one) for one in view["balances"]) or "nothing"
+def _money(view: dict[str, Any]) -> str:
+    found = {name: _amounts(view[name]) for name in ("balances", "owed", "earned")}
+    return facts({"balance": found.pop("balances"), **found}, ("balance", "owed", "earned"))
+
+
+def _amounts(several: list[dict[str, Any]]) -> str:
+    return ", ".join(money(one) for one in several if one["amount"]) or "nothing"
 
 
 def _movement(operation: str, name: str, text: str) -> None:
@@ -133,7 +139,8 @@ def _movement(operation: str, name: str, text: str) -> None:
         if given is None or given["amount"] == 0:
             raise LocalError(f"amount {value!r}: more than nothing is needed")
         result = desk.call(operation, login=login, amount=given, reference=reference, memo=memo)
-        desk.show(result, lambda view: f"{login}: {_balance(view)}")
+        booked = f"{name} of {money(given)} for {login} is booked under {reference!r}"
+        desk.show(result, lambda view: f"{booked}\n{_money(view)}")
 
     move.help = text
 

@@ -44,13 +44,15 @@ class Money:
         """
         number, _, named = text.strip().partition(" ")
         currency = named.strip() or currency
+        if not currency:
+            raise ValueError(f'amount {text!r}: the currency is missing; write it behind: "2.50 EUR"')
         exact = places(currency)
         found = _AMOUNT.fullmatch(number)
         if found is None:
             raise ValueError(f"amount {text!r}: digits are needed, and a point before the smaller unit")
         whole, fraction = found[1], found[2] or ""
         if len(fraction) > exact:
-            raise ValueError(f"amount {text!r}: {currency} has {exact} decimal places")
+            raise ValueError(f"amount {text!r}: {currency} has {exact or 'no'} decimal places")
         return cls(currency, int(whole + fraction.ljust(exact, "0")))
 
     def __str__(self) -> str:

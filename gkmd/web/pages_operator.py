@@ -112,6 +112,7 @@ class OperatorPages:
 
     async def _user(self, visit: Visit, problem: Problem | None = None) -> Response:
         one = await visit.ask("user-show", AccountView, login=visit.path("login"))
+        balance = await visit.ask("user-balance", BalanceView, login=one.login)
         form = _form_of(one, self._currency) if problem is None else visit.form.again(problem)
         if problem is not None and not visit.form.has("login_shown"):
             # The other form of the page keeps showing what is.
@@ -120,7 +121,14 @@ class OperatorPages:
         status = 200 if problem is None else problem.status
         reference = secrets.token_hex(8)
         return visit.page(
-            "user.html", status, one=one, form=form, all_roles=ROLES, bookings=_BOOKINGS, reference=reference
+            "user.html",
+            status,
+            one=one,
+            balance=balance,
+            form=form,
+            all_roles=ROLES,
+            bookings=_BOOKINGS,
+            reference=reference,
         )
 
     async def change(self, visit: Visit) -> Response:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from gkmd.api.nouns import Rule
+from gkmd.api.rule_words import rule_words
 from gkmd.core.money import Money
 
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
@@ -97,29 +97,6 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def rule(one: Rule) -> str:
-    """A rule in words: ``on the list, or 2.50 EUR``."""
-    if one.any:
-        return ", or ".join(_nested(part) for part in one.any)
-    if one.all:
-        return ", and ".join(_nested(part) for part in one.all)
-    if one.open:
-        return "everybody"
-    if one.names:
-        return "names on the list"
-    if one.vouchers:
-        return "who has a voucher"
-    if one.price is not None:
-        return f"who pays {money(one.price)}"
-    if one.classes:
-        return f"subscribers of {', '.join(one.classes)}"
-    return ", ".join(one.identities) or "nobody"
-
-
-def _nested(one: Rule) -> str:
-    return f"({rule(one)})" if one.any or one.all else rule(one)
-
-
 @functools.cache
 def environment(title: str, contact: str) -> Environment:
     """Templates escape everything; a name that is not there is an error, not an empty text."""
@@ -133,5 +110,5 @@ def environment(title: str, contact: str) -> Environment:
     made.filters.update(
         when=when, money=money, duration=duration, period=period, ways=ways, sentence=sentence
     )
-    made.globals.update(title=title, contact=contact, rule=rule)
+    made.globals.update(title=title, contact=contact, rule=rule_words)
     return made

@@ -36,6 +36,7 @@ def test_a_list_without_heading_keeps_its_first_line() -> None:
         ("a\0b\n", 1, "printed"),
         ("t-abcdefgh\n", 1, "ticket"),
         ("alice,one,two\n", 1, "3 columns"),
+        ("alice,$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA\n", 1, "needs quotes"),
         ("alice\n" + "x" * 201 + "\n", 2, "201 characters"),
         ("alice," + "x" * 257 + "\n", 1, "257 characters"),
         ("x" * 3000 + "\nbob\n", 1, "3001 characters"),

@@ -79,6 +79,7 @@ def test_the_operators_business_is_the_operators(rig: Rig) -> None:
         ("value-voucher-create", q.CreateValueVouchers(Amount(1, "EUR"), 1)),
         ("value-voucher-list", None),
         ("value-voucher-revoke", q.ById("b-1")),
+        ("user-balance", q.ByLogin("rx")),
         ("ledger", None),
         ("ledger-entries", q.ListEntries()),
     ):
@@ -86,6 +87,8 @@ def test_the_operators_business_is_the_operators(rig: Rig) -> None:
         assert problem.code == "forbidden", operation
     rig.do("user-credit", credit, OPERATOR)
     assert [one.amount for one in rig.do("balance", None, caller).balances] == [500]
+    assert rig.do("user-balance", q.ByLogin("rx")) == rig.do("balance", None, caller)
+    assert rig.refused("user-balance", q.ByLogin("nobody")).code == "not-found"
 
 
 def admit(rig: Rig, login: str, reservation: str, caller: Caller) -> None:

@@ -45,6 +45,7 @@ def test_a_user_is_added_changed_credited_and_forgotten(site: Site, operator: Br
     book = operator.form(path, f"{path}/booking") | {"amount": "10", "reference": "bank-1"}
     for _ in range(2):
         assert operator.post(f"{path}/booking", book).headers["location"] == f"{path}?done=booked"
+    assert "<dt>Balance</dt><dd>10.00 EUR</dd>" in operator.get(path).text
     entries = operator.get("/operator/ledger/entries").text
     assert entries.count("bank-1") == 1
     assert "The books are balanced" in operator.get("/operator/ledger").text

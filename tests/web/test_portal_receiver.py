@@ -150,9 +150,9 @@ def test_consent_and_voucher_of_a_ticket_can_be_changed(site: Site) -> None:
     assert "Your ticket was changed." in alice.follow(changed).text
     (kept,) = site.rig.facts(Ticket)
     assert (kept.most, kept.currency) == (250, "EUR")
-    free = site.reserve(start="2026-09-22T16:00").id
-    alice.submit(f"/transmissions/{free}", f"/transmissions/{free}/ticket")
-    assert "<form" not in alice.get(f"/transmissions/{free}").text.partition("<main")[2].partition("</main")[0]
+    free = f"/transmissions/{site.reserve(start='2026-09-22T16:00').id}"
+    alice.submit(free, f"{free}/ticket")
+    assert "<form" not in alice.get(free).text.partition("<main")[2].partition("</main")[0]
 
 
 def test_a_voucher_of_the_transmission(site: Site) -> None:

@@ -122,6 +122,7 @@ def test_a_reservation_from_the_booking_to_the_end(person: Person) -> None:
     ways = [{name: value for name, value in way.items() if value} for way in made["admission"]["any"]]
     assert ways == [{"names": True}, {"price": {"amount": 250, "currency": "EUR"}}]
     shown = dict(line.split(maxsplit=1) for line in ann.text("reserve", "show", id).splitlines())
+    assert shown["admission"] == "names on the list, or who pays 2.50 EUR"
     assert (shown["id"], shown["state"], shown["capacity"]) == (id, "coming", "0")
     changed = ann.json("reserve", "change", id, "--duration", "2h", "--capacity", "7", "--open")
     assert (changed["duration"], changed["capacity"], changed["version"]) == (7200, 7, 2)
@@ -173,8 +174,16 @@ def test_a_receiver_pays_and_the_books_agree(operator: Desk, person: Person, tmp
     assert offer["id"] == id
     refused = bob.text("ticket", "get", id, "--pay", "2.50 EUR", status=1)
     assert "2.50" in refused
-    assert operator.text("user", "credit", "bob", "10 EUR", "--reference", "cash 1") == "bob: 10.00 EUR"
-    assert operator.text("user", "credit", "bob", "10 EUR", "--reference", "cash 1") == "bob: 10.00 EUR"
+    for _ in range(2):
+        booked = operator.text("user", "credit", "bob", "10 EUR", "--reference", "cash 1").splitlines()
+        assert booked[0] == "credit of 10.00 EUR for bob is booked under 'cash 1'"
+        assert [line.split(maxsplit=1) for line in booked[1:]] == [
+            ["balance", "10.00 EUR"],
+            ["owed", "nothing"],
+            ["earned", "nothing"],
+        ]
+    assert operator.text("user", "show", "bob").splitlines()[-3:] == booked[1:]
+    assert operator.json("user", "show", "bob")["balance"]["balances"][0]["amount"] == 1000
     assert "more than nothing" in operator.text(
         "user", "credit", "bob", "0 EUR", "--reference", "2", status=1
     )

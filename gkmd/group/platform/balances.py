@@ -35,6 +35,7 @@ class Balances:
     def operations(self) -> Handlers:
         return {
             "balance": self._show,
+            "user-balance": self._of_user,
             "user-credit": self._credit,
             "user-pay-back": self._pay_back,
             "user-settle": self._settle,
@@ -95,6 +96,9 @@ class Balances:
 
     def _show(self, request: q.Nothing, work: Work) -> r.BalanceView:
         return self.view(account_of(work.who))
+
+    def _of_user(self, request: q.ByLogin, work: Work) -> r.BalanceView:
+        return self.view(self._accounts.named(request.login))
 
     def _credit(self, request: q.CreditUser, work: Work) -> r.BalanceView:
         account, amount, reference = self._named(request, "deposit")
