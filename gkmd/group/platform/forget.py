@@ -12,7 +12,7 @@ from gkmd.core.money import Money
 from gkmd.group.platform.accounts import Accounts
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.facts import Facts
-from gkmd.group.platform.ledger import balance_of, earned_by, invoice_of, paid_for
+from gkmd.group.platform.ledger import Ledger, balance_of, earned_by, invoice_of, paid_for
 from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.once import Once
 from gkmd.group.platform.records import (
@@ -20,7 +20,6 @@ from gkmd.group.platform.records import (
     Admission,
     Balance,
     Payment,
-    RecentMovement,
     Reservation,
 )
 from gkmd.group.platform.sessions import Sessions
@@ -36,8 +35,8 @@ class Forget:
         "_accounts",
         "_audit",
         "_facts",
+        "_ledger",
         "_lock_out",
-        "_movements",
         "_once",
         "_sessions",
         "_tickets",
@@ -52,6 +51,7 @@ class Forget:
         sessions: Sessions,
         tokens: Tokens,
         tickets: Tickets,
+        ledger: Ledger,
         once: Once,
         lock_out: LockOut,
     ) -> None:
@@ -63,7 +63,7 @@ class Forget:
         self._once: Final = once
         self._lock_out: Final = lock_out
         self._tickets: Final = tickets
-        self._movements: Final = facts.index(RecentMovement, lambda movement: movement.account)
+        self._ledger: Final = ledger
 
     def operations(self) -> Handlers:
         return {"user-forget": self._forget}
@@ -75,7 +75,7 @@ class Forget:
         self._check_settled(account, work.now)
         tickets = self._tickets.forget(account, work)
         sessions, tokens = self._sessions.end(account.id), self._tokens.revoke_all(account.id)
-        movements = tuple(self._movements.find(account.id).values())
+        movements = self._ledger.movements(account.id)
         for movement in movements:
             self._facts.drop(movement)
         self._once.forget(account.id)

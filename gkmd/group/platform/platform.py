@@ -146,6 +146,7 @@ class Platform:
                 self.sessions,
                 self.tokens,
                 self.tickets,
+                self.ledger,
                 self.once,
                 self.lock_out,
             ),
