@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+import stripe
 from portal_rig import ORIGIN, Browser, Site, portal_config
 
 from gkmd.core.secret import SecretBytes
 from gkmd.group.platform.settings import PlatformSettings, ProviderSettings
 from gkmd.web.config import ProviderEndpoint
 
-stripe = pytest.importorskip("stripe")
 # The library's own way to call httpx.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
