@@ -1,7 +1,8 @@
 """scripts/stages.py check|test: the stages of `make check` and `make test`.
 
 Every stage runs, whether the one before was good or not. At the end: the stages with their times, what did
-not run and why, and a closing line as pytest writes it. Exit status 0 only when everything ran and was good.
+not run and why, what failed, and a closing line as pytest writes it. Exit status 0 only when everything ran
+and was good.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from lab.verdicts import table  # noqa: E402
 
 PYTHON = sys.executable
 GUEST_SECONDS = 900
+FAILURE_LETTERS = 300  # of a failure's message, at the end: the whole of it is further up
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class Stage:
     run: Callable[[Stage], int]
     counts: Counter[str] = field(default_factory=Counter)
     missed: list[str] = field(default_factory=list)  # what did not run, and why
+    failures: list[str] = field(default_factory=list)  # what failed, and how
     seconds: float = 0.0
     status: int = -1
 
@@ -117,8 +120,12 @@ def count(stage: Stage, report: Path) -> None:
             kinds = {child.tag for child in case}
             kind = next((k for k in ("failure", "error", "skipped") if k in kinds), "passed")
             stage.counts[{"failure": "failed"}.get(kind, kind)] += 1
-            for skip in case.iter("skipped"):
-                stage.missed.append(f"{case.get('classname')}.{case.get('name')}: {skip.get('message')}")
+            name = f"{case.get('classname')}.{case.get('name')}"
+            for child in case:
+                if child.tag == "skipped":
+                    stage.missed.append(f"{name}: {child.get('message')}")
+                elif child.tag in ("failure", "error"):
+                    stage.failures.append(f"{name}: {child.get('message')}")
 
 
 def scenarios(stage: Stage) -> int:
@@ -134,6 +141,11 @@ def scenarios(stage: Stage) -> int:
     for result in json.loads(report.read_text()):
         if result["ran"]:
             stage.counts["passed" if result["ok"] else "failed"] += 1
+            stage.failures += [
+                f"scenario {result['scenario']}: {name}: wanted {wanted}, found {found}"
+                for name, wanted, found, ok in result["verdicts"]
+                if not ok
+            ]
         else:
             stage.missed.append(f"scenario {result['scenario']}: {result['why']}")
     return status
@@ -168,6 +180,9 @@ def main() -> int:
     print("\n" + table([[s.name, f"{s.seconds:.1f} s", s.word] for s in stages], ["stage", "time", "result"]))
     missed = [line for stage in stages for line in stage.missed]
     print("\nDid not run: " + ("\n  ".join(["", *missed]) if missed else "nothing, all of it ran."))
+    # Once more, and last: who reads a log of thousands of lines reads its end.
+    if failures := [" ".join(line.split())[:FAILURE_LETTERS] for stage in stages for line in stage.failures]:
+        print("\nFailed:\n  " + "\n  ".join(failures))
     total: Counter[str] = Counter()
     for stage in stages:
         total.update(stage.counts)

@@ -13,6 +13,8 @@ from lab.processes import Process
 from lab.scenario import Lab
 from lab.topology import Network
 
+from gkmd.daemon.control_client import ControlClient
+
 SECONDS = 150
 GROUP, PORT = "239.10.0.1", 5004
 SERVER_ADDRESS = "192.0.2.1"  # what the README calls it
@@ -87,6 +89,9 @@ def scenario(lab: Lab) -> None:
             hosts.carry_out(host, words)
     for host in ("tx", "rx"):
         hosts.daemons[host].wait_log("group-state", 60)
+    # A receiver may be in before the sender is: the sender's SA comes to it with a rekey message then.
+    with ControlClient(hosts.etc("rx") / "member.sock") as rx:
+        lab.wait_for("the SA of tx on rx", lambda: len(rx.request("sas", group="")) >= 2, within=30)
     answers = {words[2]: json.loads(hosts.carry_out(host, words)) for host, words in asked}
     who = sorted(row["identity"] for row in answers["members"])
     lab.check("gkmd ctl members", ["fqdn:rx.example", "fqdn:tx.example"], who)
