@@ -186,7 +186,7 @@ class MemberCrew:
             case Stop():
                 self._stopping = True
                 return [effect for post in self.posts for effect in self._dismiss(post, now)]
-            case Register(group) | Leave(group):
+            case Register(group=group) | Leave(group):
                 post = self._by_group.get(group)
                 if post is None:
                     raise LocalError(f"there is no group {group!r}")

@@ -100,7 +100,7 @@ class Wishes:
                 one.empty_since = None
                 if one.wish is Wish.WAITING:
                     one.wish = Wish.PROGRAMS
-                    commands.append(Register(one.group))
+                    commands.append(Register(one.group, patient=True))
             elif one.wish is Wish.DECLINED:
                 one.wish = Wish.WAITING
             elif one.wish is Wish.PROGRAMS:
@@ -118,7 +118,7 @@ class Wishes:
         for one in self._wanted.values():
             if one.sends and one.flow == flow and one.wish in (Wish.WAITING, Wish.PROGRAMS):
                 if one.wish is Wish.WAITING:
-                    commands.append(Register(one.group))
+                    commands.append(Register(one.group, patient=True))
                 one.wish = Wish.TRAFFIC
         return commands
 

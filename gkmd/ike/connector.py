@@ -4,6 +4,7 @@ rounds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -33,7 +34,9 @@ class Connector:
         "_authenticator",
         "_enrolment",
         "_evidence",
+        "_failed_at",
         "_failures",
+        "_no_login_before",
         "_policy",
         "_registration",
         "_rng",
@@ -62,6 +65,8 @@ class Connector:
         self._evidence: Sequence[Payload] = ()
         self._server = 0
         self._failures = 0
+        self._failed_at = -math.inf
+        self._no_login_before = 0.0
         self.ready_at = 0.0  # not before this instant
 
     @property
@@ -160,14 +165,19 @@ class Connector:
         at = when_to_come_back(reason, self._settings, self._rng, now)
         if at is None and reason.code != Refusal.BUSY.value:
             at = now + jittered(self._settings.slow_retry, self._rng)
-        self.ready_at = max(self.ready_at, at or 0.0)
+        self.ready_at = self._no_login_before = max(self.ready_at, at or 0.0)
         if enrolment is not None:
             enrolment.member.refusal = reason
         turn.tell("login-refused", "warning", why=reason.code, again_in=round(self.ready_at - now, 1))
 
     def hurry(self) -> None:
         """An operator's wish goes before any wait."""
-        self.ready_at = 0.0
+        self.ready_at = self._no_login_before = 0.0
+
+    def wished(self) -> None:
+        """A program's wish goes before a long wait for a server, not before that of a refused login."""
+        soon = min(self.ready_at, self._failed_at + self._settings.wish_pause)
+        self.ready_at = max(soon, self._no_login_before)
 
     def next_server(self, now: float) -> None:
         """Fail over: at once to a server that was not tried in this round, after a wait to the first
@@ -175,6 +185,7 @@ class Connector:
         """
         self._server = (self._server + 1) % len(self._servers)
         self._failures += 1
+        self._failed_at = now
         rounds, place = divmod(self._failures, len(self._servers))
         wait = jittered(doubled(self._settings, rounds), self._rng) if place == 0 else 0.0
         self.ready_at = now + wait

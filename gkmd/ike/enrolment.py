@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import math
 from typing import Final
 
 from gkmd.core.address import IpAddress, Path
@@ -58,7 +59,16 @@ class Outcome(enum.Enum):
 class Enrolment:
     """One group of this member, and the schedule of its registrations."""
 
-    __slots__ = ("_again_at", "_failures", "_not_before", "_rng", "_settings", "member", "over")
+    __slots__ = (
+        "_again_at",
+        "_failures",
+        "_not_before",
+        "_refused_at",
+        "_rng",
+        "_settings",
+        "member",
+        "over",
+    )
 
     def __init__(self, member: GroupMember, settings: MemberSettings, rng: Rng) -> None:
         self.member: Final = member
@@ -67,6 +77,7 @@ class Enrolment:
         self._rng: Final = rng
         self._failures = 0
         self._not_before = 0.0
+        self._refused_at = -math.inf
         self._again_at: float | None = None
 
     @property
@@ -126,6 +137,7 @@ class Enrolment:
 
     def refused(self, kind: int, now: float, reason: Reason | None = None) -> float:
         """There was no registration. Returns when we come back."""
+        self._refused_at = now
         come_back = when_to_come_back(reason, self._settings, self._rng, now)
         if come_back is not None:
             self._failures = 0
@@ -149,6 +161,12 @@ class Enrolment:
         self._not_before = 0.0
         self._failures = 0
         self._again_at = 0.0
+
+    def wished(self, before: Enrolment) -> None:
+        """A program wishes it again after ``before``, which was left: what that one was told still holds."""
+        self.member.refusal = before.member.refusal
+        self._failures, self._refused_at = before._failures, before._refused_at
+        self._not_before = min(before._not_before, self._refused_at + self._settings.wish_pause)
 
 
 def _local(path: Path) -> IpAddress | None:

@@ -166,12 +166,18 @@ class MemberEndpoint:
                 self._stop(turn, now)
             case member_settings.Leave(group):
                 self._leave(turn, self._named(group), now)
-            case member_settings.Register(group):
-                if self._named(group).member.state is State.LEFT:
+            case member_settings.Register(group, patient):
+                before = self._named(group)
+                if before.member.state is State.LEFT:
                     # What was left is left for good; this is a new membership.
                     self._enrolments[group] = self._enrol(self._joins[group])
-                self._enrolments[group].now()
-                self._connector.hurry()
+                    if patient:
+                        self._enrolments[group].wished(before)
+                if patient:
+                    self._connector.wished()
+                else:
+                    self._enrolments[group].now()
+                    self._connector.hurry()
         return self._settle(turn, now)
 
     def tick(self, now: float) -> list[Effect]:

@@ -32,6 +32,7 @@ class MemberSettings:
     slow_retry: float = 300.0  # after "not you" or "no such group": only an operator's change can help
     come_back_spread: float = 3.0  # members that were told when to come back come within this after it
     stop_within: float = 5.0  # to say good-bye
+    wish_pause: float = 30.0  # after a refusal or a failure, before a program's wish brings another try
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,14 @@ class Leave:
 class Register:
     """Register with a group now: one that was left, one that refused, or one that is to be registered
     anew.
+
+    An operator's word goes before any wait. ``patient`` is the wish of a program on this host: any user's
+    program may wish as often as it likes, so a wait becomes shorter by it (``wish_pause``), but a wrong
+    password is not shown sooner.
     """
 
     group: str
+    patient: bool = False
 
 
 Command: TypeAlias = Stop | Leave | Register

@@ -23,6 +23,7 @@ NOBODY = Joined()
 ONE = Joined(Counter({ASM: 1}))
 TWO = Joined(Counter({ASM: 2}))
 OWN = Joined.own([(ASM, None)])
+WISH = Register("news", patient=True)
 MET = Acquire(ASM, 17, 5004)
 
 
@@ -47,7 +48,7 @@ def wishes(**how: bool) -> Wishes:
 def test_a_program_comes_and_the_last_one_goes() -> None:
     made = wishes()
     assert made.observe(NOBODY, NOBODY, 0) == []
-    assert made.observe(ONE, NOBODY, 1) == [Register("news")]
+    assert made.observe(ONE, NOBODY, 1) == [WISH]
     assert (made.wish("news"), made.programs("news")) == (Wish.PROGRAMS, 1)
     # From now on the member is in the group itself.
     assert made.observe(TWO, OWN, 2) == []
@@ -57,15 +58,13 @@ def test_a_program_comes_and_the_last_one_goes() -> None:
     assert made.observe(ONE, OWN, 12.9) == []
     assert made.observe(ONE, OWN, 13) == [Leave("news")]
     assert made.observe(NOBODY, NOBODY, 14) == []
-    assert made.observe(ONE, NOBODY, 15) == [Register("news")]
+    assert made.observe(ONE, NOBODY, 15) == [WISH]
 
 
 def test_a_channel_is_wanted_by_who_wants_its_source() -> None:
     made = wishes(channel=True)
     assert made.observe(Joined(Counter({SSM: 1}), Counter({(SSM, S2): 1})), NOBODY, 0) == []
-    assert made.observe(Joined(Counter({SSM: 2}), Counter({(SSM, S1): 1, (SSM, S2): 1})), NOBODY, 1) == [
-        Register("news")
-    ]
+    assert made.observe(Joined(Counter({SSM: 2}), Counter({(SSM, S1): 1, (SSM, S2): 1})), NOBODY, 1) == [WISH]
 
 
 def test_traffic_registers_a_sender_once() -> None:
@@ -73,10 +72,10 @@ def test_traffic_registers_a_sender_once() -> None:
     assert made.observe(ONE, NOBODY, 0) == []
     assert made.met(Acquire(ASM, 17, 5005)) == []
     assert made.met(Acquire(ASM, 0, 0)) == []
-    assert made.met(MET) == [Register("news")]
+    assert made.met(MET) == [WISH]
     assert made.met(MET) == []
     made.declined("news")
-    assert made.met(MET) == [Register("news")]
+    assert made.met(MET) == [WISH]
 
 
 def test_a_receivers_traffic_is_its_own_affair() -> None:
@@ -85,7 +84,7 @@ def test_a_receivers_traffic_is_its_own_affair() -> None:
 
 def test_who_sends_stays_when_its_program_no_longer_listens() -> None:
     made = wishes(sends=True)
-    assert made.observe(ONE, NOBODY, 0) == [Register("news")]
+    assert made.observe(ONE, NOBODY, 0) == [WISH]
     assert made.met(MET) == []
     assert made.observe(ONE, OWN, 1) == []
     assert made.observe(ONE, OWN, 60) == []
@@ -98,12 +97,12 @@ def test_what_the_operator_says_holds() -> None:
     assert made.observe(NOBODY, NOBODY, 0) == made.observe(NOBODY, NOBODY, 100) == []
     made.declined("news")
     assert made.wish("news") is Wish.WAITING
-    assert made.observe(ONE, NOBODY, 101) == [Register("news")]
+    assert made.observe(ONE, NOBODY, 101) == [WISH]
     made.declined("news")  # while the program is there
     assert made.observe(ONE, NOBODY, 102) == []
     assert made.wish("news") is Wish.DECLINED
     assert made.observe(NOBODY, NOBODY, 103) == []
-    assert made.observe(ONE, NOBODY, 104) == [Register("news")]
+    assert made.observe(ONE, NOBODY, 104) == [WISH]
 
 
 def test_groups_of_others_are_left_alone() -> None:
