@@ -1,20 +1,14 @@
-"""Connections that are slow on purpose, or many: uvicorn's own limits end at the first octet of a request."""
+"""Connections that are slow on purpose: uvicorn's own limits end at the first octet of a request."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import ipaddress
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
-
-from gkmd.web.config import Network
-from gkmd.web.rates import bucket_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,47 +27,12 @@ class Limits:
     most: int = 2000
 
 
-class Crowd:
-    """How many connections each client address has. Trusted proxies and this host itself are not counted."""
-
-    def __init__(self, limits: Limits, proxies: tuple[Network, ...] = ()) -> None:
-        self.limits: Final = limits
-        self._proxies = proxies
-        self._open: Counter[str] = Counter()
-
-    def enter(self, address: str) -> Callable[[], None] | None:
-        """What leaves again; None when the address has as many as it may."""
-        if self._is_free(address):
-            return lambda: None
-        key = bucket_of(address)
-        if self._open[key] >= self.limits.each:
-            return None
-        self._open[key] += 1
-        return functools.partial(self._leave, key)
-
-    def _leave(self, key: str) -> None:
-        self._open[key] -= 1
-        if not self._open[key]:
-            del self._open[key]
-
-    def _is_free(self, address: str) -> bool:
-        try:
-            found = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        return found.is_loopback or any(found in network for network in self._proxies)
-
-    def __len__(self) -> int:
-        return self._open.total()
-
-
 class Connection(H11Protocol):
     """uvicorn's connection, with an end to each wait for the client."""
 
-    def __init__(self, crowd: Crowd, *args: Any, **more: Any) -> None:
+    def __init__(self, limits: Limits, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self._crowd = crowd
-        self._leave: Callable[[], None] | None = None
+        self._limits = limits
         self._phase = (
             ""  # what is read: head, body, rest (of a body whose answer is given already), or nothing
         )
@@ -84,12 +43,6 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        limits = self._crowd.limits
-        if len(self.connections) <= limits.most:
-            self._leave = self._crowd.enter(self.client[0] if self.client else "")
-        if self._leave is None:
-            transport.abort()
-            return
         self._read_on("head")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -97,9 +50,6 @@ class Connection(H11Protocol):
         for timer in (self._reading, self._writing):
             if timer is not None:
                 timer.cancel()
-        if self._leave is not None:
-            self._leave()
-            self._leave = None
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -109,7 +59,7 @@ class Connection(H11Protocol):
         elif state is not h11.SEND_BODY:
             self._read_on("")
         elif self._phase == "body":
-            self._deadline += len(data) / self._crowd.limits.body_rate
+            self._deadline += len(data) / self._limits.body_rate
         elif self._phase != "rest":
             self._read_on("body")
         if self.transport.is_closing():
@@ -145,8 +95,8 @@ class Connection(H11Protocol):
             self._reading.cancel()
             self._reading = None
         if phase:
-            limits = self._crowd.limits
-            self._deadline = self.loop.time() + (limits.body if phase == "body" else limits.head)
+            seconds = self._limits.body if phase == "body" else self._limits.head
+            self._deadline = self.loop.time() + seconds
             self._reading = self.loop.call_at(self._deadline, self._late)
 
     def _late(self) -> None:
@@ -160,11 +110,11 @@ class Connection(H11Protocol):
     def _watch_writing(self) -> None:
         if self._writing is None:
             self._unsent = self.transport.get_write_buffer_size()
-            self._writing = self.loop.call_later(self._crowd.limits.taking, self._look_at_writing)
+            self._writing = self.loop.call_later(self._limits.taking, self._look_at_writing)
 
     def _look_at_writing(self) -> None:
         self._writing = None
-        limits, left = self._crowd.limits, self.transport.get_write_buffer_size()
+        limits, left = self._limits, self.transport.get_write_buffer_size()
         if not left and not self.transport.is_closing():
             return
         if left > self._unsent - limits.taking * limits.taking_rate:
@@ -173,6 +123,6 @@ class Connection(H11Protocol):
             self._watch_writing()
 
 
-def protocol(limits: Limits, proxies: tuple[Network, ...] = ()) -> Any:
+def protocol(limits: Limits) -> Any:
     """What uvicorn takes as ``http``."""
-    return functools.partial(Connection, Crowd(limits, proxies))
+    return functools.partial(Connection, limits)

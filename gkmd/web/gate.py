@@ -5,7 +5,6 @@ streams stay streams.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import math
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gkmd.api.problem import Problem
 from gkmd.web.config import PortalConfig
 from gkmd.web.problems import problem_response
-from gkmd.web.rates import Rates
+from gkmd.web.rates import Rates, address_of
 
 POLICY: Final = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -83,22 +82,15 @@ class Gate:
         chain = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",")
         for one in reversed(chain):
             address = one.strip()
-            try:
-                ipaddress.ip_address(address)
-            except ValueError:
+            if address_of(address) is None:
                 break
             if not self._trusted(address):
                 return address
         return peer
 
     def _trusted(self, address: str) -> bool:
-        if not self._proxies:
-            return False
-        try:
-            found = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        return any(found in network for network in self._proxies)
+        found = address_of(address) if self._proxies else None
+        return found is not None and any(found in network for network in self._proxies)
 
 
 def _form_targets(config: PortalConfig) -> str:

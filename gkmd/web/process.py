@@ -23,6 +23,7 @@ from gkmd.web.app import application
 from gkmd.web.client import DaemonClient
 from gkmd.web.config import PortalConfig
 from gkmd.web.connections import Limits, protocol
+from gkmd.web.crowd import Crowd, Entrance
 
 SERVICE_USER: Final = "gkmd-portal"
 _BACKLOG: Final = 1024
@@ -40,7 +41,7 @@ def run(config: PortalConfig) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").addFilter(is_ours)
     account = _account(settings.user)
-    listening = bind(config.listen)
+    listening = Entrance(bind(config.listen), Crowd(_LIMITS, config.trusted_proxies))
     server = _Server(server_config(config, application(config, DaemonClient(config.socket))))
     _open_files(_LIMITS.most + _OTHER_FILES)
     privileges.drop(account, privileges.NO_CAPABILITIES, _groups(account))
@@ -110,7 +111,8 @@ def server_config(config: PortalConfig, app: Any, limits: Limits = _LIMITS) -> u
         timeout_keep_alive=15,
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=32_768,
-        http=protocol(limits, config.trusted_proxies),
+        http=protocol(limits),
+        loop="gkmd.web.crowd:Loop",
         ws="none",
         lifespan="on",
         **tls,

@@ -208,6 +208,8 @@ def test_the_client_s_address_is_the_peer_s_unless_a_proxy_is_trusted(make_site:
     assert origins(site, proxy, "10.0.0.1, 203.0.113.5, 192.0.2.8") == "203.0.113.5"
     assert origins(site, proxy, ["1.2.3.4", "203.0.113.5"]) == "203.0.113.5"
     assert origins(site, proxy, "203.0.113.5, rubbish") == "192.0.2.7"
+    # A socket of IPv6 names IPv4 peers like this: it was believed to be no proxy, and all had its one rate.
+    assert origins(site, site.browser("::ffff:192.0.2.7"), "203.0.113.5") == "203.0.113.5"
     assert origins(site, site.browser("198.51.100.1"), "203.0.113.5") == "198.51.100.1"
 
 

@@ -6,19 +6,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import logging
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from portal_rig import Site, portal_config
 
-from gkmd.web.connections import Crowd, Limits
+from gkmd.web import crowd as crowd_module
+from gkmd.web.connections import Limits
+from gkmd.web.crowd import Crowd, Entrance
 from gkmd.web.process import bind, is_ours, server_config
 
 SHORT = Limits(head=0.15, body=0.15, body_rate=10_000, taking=0.15, taking_rate=1000)
@@ -28,9 +37,10 @@ PATIENCE = 5.0
 class Served:
     """The portal of ``site`` by uvicorn, in a thread."""
 
-    def __init__(self, app: Any, limits: Limits) -> None:
-        self.listening = bind(("127.0.0.1", 0))
-        self.server = uvicorn.Server(server_config(portal_config(origin="http://127.0.0.1"), app, limits))
+    def __init__(self, app: Any, limits: Limits, **more: Any) -> None:
+        self.crowd = Crowd(limits)
+        self.listening = Entrance(bind(("127.0.0.1", 0)), self.crowd)
+        self.server = uvicorn.Server(server_config(portal_config(**more), app, limits))
         self.thread = threading.Thread(target=self.server.run, args=([self.listening],))
         self.thread.start()
 
@@ -49,8 +59,8 @@ class Served:
 def serve(site: Site) -> Iterator[Callable[..., Served]]:
     with contextlib.ExitStack() as stack:
 
-        def make(app: Any = site.app, limits: Limits = SHORT) -> Served:
-            made = Served(app, limits)
+        def make(app: Any = site.app, limits: Limits = SHORT, **more: Any) -> Served:
+            made = Served(app, limits, **{"origin": "http://127.0.0.1", **more})
             stack.callback(made.close)
             return made
 
@@ -199,12 +209,91 @@ def test_an_address_has_so_many_connections() -> None:
     assert [one is not None for one in leave] == [True, True, True, False]
     assert crowd.enter("203.0.113.2") is not None
     assert [crowd.enter(f"2001:db8::{n}") is not None for n in range(4)] == [True, True, True, False]
-    assert all(crowd.enter(one) for one in ("127.0.0.1", "192.0.2.7", "::1") for _ in range(10))
+    free = ("127.0.0.1", "192.0.2.7", "::1", "::ffff:192.0.2.7", "::ffff:127.0.0.1")
+    gone = [crowd.enter(one) for one in free for _ in range(10)]
+    assert len(crowd) == 7 + len(gone)
+    for leave_again in gone:
+        assert leave_again is not None
+        leave_again()
     assert leave[0] is not None
     leave[0]()
     assert crowd.enter("203.0.113.1") is not None
-    assert crowd.enter("203.0.113.1") is None
+    assert crowd.enter("::ffff:203.0.113.1") is None
     assert len(crowd) == 7
+
+
+def test_a_crowd_has_an_end() -> None:
+    crowd = Crowd(Limits(each=3, most=4))
+    leave = [crowd.enter(one) for one in ("127.0.0.1", "192.0.2.7", "192.0.2.8", "127.0.0.1")]
+    assert crowd.enter("192.0.2.9") is None
+    assert crowd.enter("127.0.0.1") is None
+    assert leave[1] is not None
+    leave[1]()
+    assert crowd.enter("192.0.2.9") is not None
+    assert len(crowd) == 4
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> dict[str, Any]:
+    """Settings of a portal with a certificate of its own."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "portal.example")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    certificate, file = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    return {"certificate": certificate, "key": file, "origin": "https://portal.example"}
+
+
+def hello(served: Served) -> bytes:
+    """What a client with TLS is answered."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with served.connect() as plain, context.wrap_socket(plain) as connection:
+        connection.sendall(HEAD + b"\r\n")
+        return connection.recv(1000)
+
+
+def test_who_never_begins_the_handshake_holds_a_place_like_all_others(
+    serve: Callable[..., Served], tls: dict[str, Any]
+) -> None:
+    """They were not counted: with 2300 of them the portal had no file left to accept anybody."""
+    served = serve(limits=Limits(most=5), **tls)
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(served.connect())
+        for _ in range(300):  # more than are turned away in one go
+            assert read(stack.enter_context(served.connect())) == b""
+    assert wait_for(lambda: len(served.crowd) == 0)
+    assert hello(served).startswith(b"HTTP/1.1 204")
+    assert wait_for(lambda: len(served.crowd) == 0)
+
+
+def test_a_handshake_has_its_time(
+    serve: Callable[..., Served], tls: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio gives it a minute."""
+    monkeypatch.setattr(crowd_module, "_HANDSHAKE", 0.2)
+    served = serve(limits=Limits(), **tls)
+    for begun in (b"", b"\x16\x03\x01\x02"):
+        with served.connect(begun) as connection:
+            assert read(connection) == b""
+    assert wait_for(lambda: len(served.crowd) == 0)
+
+
+def wait_for(true: Callable[[], bool]) -> bool:
+    for _ in range(500):
+        if true():
+            return True
+        select.select([], [], [], 0.01)
+    return False
 
 
 def test_who_hangs_up_half_way_writes_no_log(
