@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import itertools
+import os
 import socket
 from collections.abc import Coroutine, Sequence
 from pathlib import Path as FilePath
@@ -24,6 +26,7 @@ from gkmd.daemon.member_crew import CONFIGURED, Hire, MemberCrew
 from gkmd.daemon.member_driver import MemberDriver
 from gkmd.daemon.member_views import group_rows, sa_rows
 from gkmd.daemon.member_watch import MemberWatch
+from gkmd.daemon.one_member import claim
 from gkmd.daemon.portal_client import PortalClient
 from gkmd.daemon.portal_link import tls_context
 from gkmd.daemon.portal_tickets import PortalTickets
@@ -58,7 +61,11 @@ def run(config: MemberConfig, keylog: FilePath | None = None) -> None:
             'other privileges up by itself), or for a dry run set dataplane = "recording"'
         )
     process = Process("member", config.process, config.control)
+    held = contextlib.ExitStack()
     try:
+        if config.dataplane == "xfrm":
+            own = set() if process.account is None else {process.account.pw_uid}
+            held.enter_context(claim(frozenset({0, os.geteuid(), *own}), process.events.tell))
         udp.open(config.local, config.any_family)
         if keylog is not None:
             keys = KeyLog(keylog)
@@ -68,6 +75,7 @@ def run(config: MemberConfig, keylog: FilePath | None = None) -> None:
         process.become(privileges.MEMBER_CAPABILITIES)
         asyncio.run(_serve(config, process, udp, keys, portal))
     finally:
+        held.close()
         udp.close()
         process.unbind()
         if keys is not None:

@@ -5,6 +5,7 @@ Each daemon is the real program, started as a user would: ``gkmd server -c FILE`
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -21,6 +22,7 @@ from gkmd.daemon.control_client import ControlClient
 from lab.processes import Process
 from lab.scenario import Lab
 from lab.topology import Host, Network
+from lab.waits import NotSeen
 
 DATA_PORT = 5000
 SERVER_ID = "fqdn:gcks.lab"
@@ -34,6 +36,7 @@ def _user() -> str:
 
 
 USER = _user()
+START_SECONDS = 120.0  # a guest with one core starts six daemons at once, while another one is busy, too
 # Short enough to see many rollovers, long enough for a guest on a busy machine.
 QUICK = {
     "tek_lifetime": "12s",
@@ -118,7 +121,7 @@ class Daemon:
         if wait:
             self.wait_ready()
 
-    def wait_ready(self, within: float = 30.0) -> None:
+    def wait_ready(self, within: float = START_SECONDS) -> None:
         """Wait until it answers on its control socket."""
         assert self.process is not None
         self.process.wait_until(f"an answer of gkmd {self.kind} on {self.host.name}", self._answers, within)
@@ -147,7 +150,9 @@ class Daemon:
     def events(self, name: str = "") -> list[dict[str, Any]]:
         """What this process has logged, oldest first; of one name only when given."""
         assert self.process is not None
-        lines = [line for line in self.process.log_text().splitlines() if line.startswith("{")]
+        text = self.process.log_text()
+        whole = text[: text.rfind("\n") + 1]  # the last line may still be on its way
+        lines = [line for line in whole.splitlines() if line.startswith("{")]
         found: list[dict[str, Any]] = [json.loads(line) for line in lines]
         return [event for event in found if name in ("", event["event"])]
 
@@ -215,7 +220,7 @@ class KeyServer(Daemon):
         return len({row["ike_spi"] for row in self.ask("members", group="")})
 
     def wait_rollovers(
-        self, name: str, wanted: int, tell: Callable[[int], None], within: float = 120.0
+        self, name: str, wanted: int, tell: Callable[[int], None], within: float = 240.0
     ) -> int:
         """Wait until, from now on, every TEK and the KEK were replaced ``wanted`` times; how often they were.
 
@@ -238,7 +243,7 @@ class KeyServer(Daemon):
 
         return self.lab.wait_for(f"{wanted} rollovers of {name}", done, within)
 
-    def wait_members(self, name: str, hosts: Iterable[str], within: float = 30.0) -> None:
+    def wait_members(self, name: str, hosts: Iterable[str], within: float = START_SECONDS) -> None:
         wanted = {identity(host) for host in hosts}
         self.lab.wait_for(
             f"{', '.join(sorted(wanted))} in {name}", lambda: wanted <= set(self.members(name)), within
@@ -272,6 +277,18 @@ class GroupMember(Daemon):
         parts += [table("[group]", {"interface": "eth0", **one}) for one in joins]
         self.write("\n".join(parts))
 
+    def start_second(self) -> Process:
+        """Another member on this host, with a control socket and a port of its own."""
+        other = self.folder / "second.toml"
+        other.write_text("")
+        os.chmod(other, 0o600)
+        text = self.config.read_text().replace(str(self.socket), str(self.folder / "second.sock"))
+        other.write_text('local = ["0.0.0.0:0"]\n' + text)
+        words = [str(Path(sys.executable).parent / "gkmd"), self.kind, "-c", str(other)]
+        process = self.host.start("second", words)
+        process.good_statuses = (*process.good_statuses, 1)
+        return process
+
     def joined(self, name: str) -> bool:
         """It holds the SAs of the group."""
         return any(row["name"] == name and row["state"] == "member" for row in self.ask("groups"))
@@ -300,7 +317,7 @@ class GroupMember(Daemon):
         joined = [event["time"] for event in self.events("group-state") if event["state"] == "member"]
         return float(joined[-1] - started)
 
-    def wait_joined(self, *names: str, within: float = 30.0) -> None:
+    def wait_joined(self, *names: str, within: float = START_SECONDS) -> None:
         assert self.process is not None
         self.wait_ready()
         for name in names:
@@ -331,5 +348,7 @@ def part(members: Mapping[str, GroupMember], server: KeyServer, groups: Iterable
     for member in members.values():
         member.stop()
     for name in groups:
+        with contextlib.suppress(NotSeen):  # the verdict names who is left
+            server.lab.wait_for(f"nobody in {name}", lambda name=name: not server.members(name))  # type: ignore[misc]
         server.lab.check(f"members of {name} after all have left", [], server.member_hosts(name))
     server.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.keying import DATA_PORT, GroupMember, KeyServer, group, identity
 from lab.scenario import Lab
 
-SECONDS = 170
+SECONDS = 400
 GROUP = "239.77.12.1"
 PACKETS = 600
 
@@ -35,6 +35,17 @@ def scenario(lab: Lab) -> None:
     receiver = lab.receive(net["r1"], GROUP, DATA_PORT)
     server.wait_members("news", ["r1"])
     lab.check("members", ["r1"], server.member_hosts("news"))
+
+    lab.step("A second member on r1 does not touch what the first has in the kernel")
+
+    def kernel() -> str:
+        return net["r1"].ip("xfrm state") + net["r1"].ip("xfrm policy")
+
+    held = kernel()
+    second = members["r1"].start_second()
+    lab.check("the second member: status", 1, second.wait())
+    lab.check("it says why", True, "is at work in this network namespace" in second.log_text())
+    lab.check("r1: its kernel holds what it held", True, kernel() == held)
 
     lab.step(f"A program on the sender sends: {PACKETS} packets, the first meet a closed policy")
     stream = lab.send(net["sender"], GROUP, DATA_PORT, rate=50, count=PACKETS)

@@ -1,0 +1,58 @@
+"""One member for each kernel's IPsec: a second one would take the first one's SAs and policies for a crash's.
+
+What stands for the right is a Unix socket with an abstract name. Such names belong to a network namespace, as
+SAs and policies do, and a crash gives them back. Anybody can take one, so only root and our own user count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from gkmd.core.errors import LocalError
+from gkmd.daemon.control_socket import peer_of
+
+NAME: Final = "\0gkmd-member-xfrm"
+
+Tell = Callable[[str, str, dict[str, Any]], None]
+
+
+def claim(users: frozenset[int], tell: Tell, name: str = NAME) -> contextlib.AbstractContextManager[object]:
+    """Hold it as long as the member lives. ``users`` are the numbers of those who are believed.
+
+    LocalError when one of them has it: another member is at work. When somebody else has it, it is told and
+    nothing more.
+    """
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        opened.bind(name)
+        opened.listen(1)
+    except OSError as error:
+        opened.close()
+        if error.errno != errno.EADDRINUSE:
+            raise LocalError(f"cannot see whether another member is at work: {error.strerror}") from None
+    else:
+        return opened
+    holder = _holder(name)
+    if holder is not None and holder[1] in users:
+        raise LocalError(
+            f"another gkmd member (process {holder[0]}) is at work in this network namespace, and the "
+            "kernel's IPsec is its: put all groups and tickets into one configuration, or run this one in a "
+            "namespace of its own"
+        )
+    who = "nobody who answers" if holder is None else f"process {holder[0]} of user {holder[1]}"
+    tell("name-taken", "warning", {"name": name.replace("\0", "@"), "by": who})
+    return contextlib.nullcontext()
+
+
+def _holder(name: str) -> tuple[int, int] | None:
+    """(process, user) of who listens there, None when nobody takes connections."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(name)
+            return peer_of(probe)
+        except OSError:
+            return None
