@@ -30,6 +30,7 @@ class Strict(Struct, forbid_unknown_fields=True):
 
 class Amount(Strict):
     """Minor units of a currency; 250 EUR is 2.50 euro."""
+Search: TypeAlias = Annotated[str, Meta(max_length=100)]
 
     amount: Annotated[int, Meta(ge=0, le=10**12)]
     currency: Currency
@@ -87,7 +88,7 @@ class SuppliedKeys(Strict):
 
 
 class Page(Strict):
-    """A part of a long list: what comes after ``after``."""
+    """A part of a long list: what comes after ``after``, which is that of the page before."""
 
     after: str = ""
     limit: Limit = 100

@@ -12,7 +12,6 @@ from gkmd.api.nouns import (
     Host,
     Id,
     Instant,
-    Limit,
     Line,
     Login,
     Page,
@@ -21,6 +20,7 @@ from gkmd.api.nouns import (
     Rule,
     Scope,
     SecurityPolicy,
+    Search,
     Strict,
     SuppliedKeys,
     Text,
@@ -100,7 +100,7 @@ class CreateToken(Strict):
 
 
 class ListUsers(Page, kw_only=True):
-    search: Annotated[str, Meta(max_length=100)] = ""
+    search: Search = ""
 
 
 class AddUser(Strict):
@@ -175,11 +175,12 @@ class Reserve(Strict):
 
 
 class ListReservations(Page, kw_only=True):
-    """``owner``: for an operator; empty is everybody's."""
+    """``owner``: for an operator; empty is everybody's. ``search``: in the title."""
 
     state: Literal["all", "coming", "open", "over", "cancelled"] = "all"
     owner: Annotated[str, Meta(max_length=64)] = ""
 
+    search: Search = ""
 
 class ChangeReservation(Strict):
     """What is not given stays. ``version`` is that of the view that the change was made from; 0 takes any."""
@@ -211,7 +212,10 @@ class SenderTicket(Strict):
 
 class NamesOf(Page, kw_only=True):
     id: Id
+    """``search``: in the name."""
 
+
+    search: Search = ""
 
 class NamesImport(Strict):
     """``broken``: lines of the file that were wrong, for the audit log; 0 when that was not the reason."""
@@ -265,12 +269,25 @@ class CreateValueVouchers(Strict):
 
 
 class RevokeBatch(Strict):
+class BatchesOf(Page, kw_only=True):
+    id: Id
+
+
     id: Id
     batch: Id
 
 
 class ReceiversOf(Page, kw_only=True):
     id: Id
+    """``search``: in the name."""
+
+    id: Id
+    search: Search = ""
+
+
+class StatementOf(Page, kw_only=True):
+    """A page of its lines; totals and receivers are those of the whole."""
+
 
 
 class Evict(Strict):
@@ -286,7 +303,7 @@ class Catalogue(Page, kw_only=True):
     """``state``: what is on now, what comes, or both."""
 
     state: Literal["now", "coming", "both"] = "both"
-    search: Annotated[str, Meta(max_length=100)] = ""
+    search: Search = ""
 
 
 class IssueTicket(Strict):
@@ -305,6 +322,14 @@ class IssueTicket(Strict):
 
 
 class RedeemVoucher(Strict):
+class ListTickets(Page):
+    """Newest first."""
+
+
+class ListPayments(Page):
+    """Newest first."""
+
+
     code: Annotated[str, Meta(min_length=4, max_length=64)]
 
 
@@ -346,8 +371,23 @@ class ListEntries(Page, kw_only=True):
     account: Annotated[str, Meta(max_length=200)] = ""
 
 
-class MembersOf(Strict):
-    """``group`` empty: of all groups, those of the configuration included."""
+class ListBatches(Page):
+    """Newest first."""
+
+
+class MembersOf(Page, kw_only=True):
+    """``group`` empty: of all groups, those of the configuration included. ``search``: in identity and
+    name.
+    """
 
     group: Annotated[str, Meta(max_length=100)] = ""
-    limit: Limit = 500
+    search: Search = ""
+class ListAccounts(Page, kw_only=True):
+    """``search``: in the ledger account's name."""
+
+    search: Search = ""
+
+
+    """Newest first with ``newest``; ``account`` narrows it."""
+
+    newest: bool = False

@@ -189,6 +189,7 @@ class BatchView(View):
 
 class Batches(View):
     batches: tuple[BatchView, ...]
+    after: str = ""
 
 
 class ReceiverView(View):
@@ -232,7 +233,10 @@ class CurrencyTotal(View):
 
 
 class Statement(View):
-    """Minor units. ``gross`` is what receivers were charged less refunds; ``net`` is the sender's."""
+    """Minor units. ``gross`` is what receivers were charged less refunds; ``net`` is the sender's.
+
+    ``lines`` are a page of them, in the order in which they happened; everything else is of the whole.
+    """
 
     reservation: str
     title: str
@@ -240,6 +244,7 @@ class Statement(View):
     totals: tuple[CurrencyTotal, ...]
     lines: tuple[StatementLine, ...]
     made: Instant
+    after: str = ""
 
 
 class Statistics(View):
@@ -299,6 +304,7 @@ class TicketView(View):
 
 class Tickets(View):
     tickets: tuple[TicketView, ...]
+    after: str = ""
 
 
 class Movement(View):
@@ -334,6 +340,7 @@ class PaymentView(View):
 class Payments(View):
     payments: tuple[PaymentView, ...]
     providers: tuple[str, ...]
+    after: str = ""
 
 
 class LedgerAccount(View):
@@ -344,10 +351,11 @@ class LedgerAccount(View):
 
 
 class Ledger(View):
-    """``balanced``: all balances of each currency add up to zero."""
+    """``balanced``: all balances of each currency add up to zero, those on other pages included."""
 
     accounts: tuple[LedgerAccount, ...]
     balanced: bool
+    after: str = ""
 
 
 class EntryView(View):
@@ -394,6 +402,8 @@ class AuditVerified(View):
 
 
 class MemberView(View):
+    """``identity`` as people read it: a distinguished name as in RFC 4514."""
+
     group: str
     identity: str
     name: str
@@ -403,8 +413,11 @@ class MemberView(View):
 
 
 class Members(View):
+    """``count``: of all members, on this page or not, found or not."""
+
     members: tuple[MemberView, ...]
     count: int
+    after: str = ""
 
 
 class Health(View):

@@ -7,7 +7,7 @@ from typing import Any
 
 from reservation_record import reservation
 
-from gkmd.api import requests as q
+from gkmd.api.operations import OPERATIONS
 from gkmd.api.problem import Problem
 from gkmd.core.change import Change, Put
 from gkmd.core.money import Money
@@ -155,10 +155,10 @@ class Books:
         who = Who(by or "stranger", self.facts.get(Account, by), roles, None, "192.0.2.1")
         work = Work(who, now)
         try:
-            result = self.handlers[operation](request or q.Nothing(), work)
+            result = self.handlers[operation](request or OPERATIONS[operation].request(), work)
             while isinstance(result, Read):
-                archive = self._archive(Entry)
-                found = [entry for entry in archive if entry.key > result.after][: result.limit]
+                archive = self._archive(Entry)[:: -1 if result.descending else 1]
+                found = [one for one in archive if follows(one.key, result)][: result.limit]
                 result = result.resume(tuple(found), now)
         except Problem:
             self.facts.rollback()
@@ -168,3 +168,8 @@ class Books:
             raise
         self.commit()
         return result
+
+
+def follows(key: str, read: Read) -> bool:
+    """Whether a fact with this key comes after where the read begins."""
+    return not read.after or (key < read.after if read.descending else key > read.after)

@@ -7,6 +7,7 @@ from typing import Any
 
 from gkmd.api import requests as q
 from gkmd.api import results as r
+from gkmd.api.operations import OPERATIONS
 from gkmd.api.problem import Problem
 from gkmd.core.change import (
     Change,
@@ -165,14 +166,18 @@ class Rig:
 
     def do(self, operation: str, request: Any = None, caller: Caller = OPERATOR) -> Any:
         """The result. Raises Problem."""
-        outcome = self.outcome_of(operation, q.Nothing() if request is None else request, caller)
+        outcome = self.outcome_of(
+            operation, OPERATIONS[operation].request() if request is None else request, caller
+        )
         if isinstance(outcome, Failed):
             raise outcome.problem
         return outcome.result
 
     def refused(self, operation: str, request: Any = None, caller: Caller = OPERATOR) -> Problem:
         """The problem; an assertion fails when there is none."""
-        outcome = self.outcome_of(operation, q.Nothing() if request is None else request, caller)
+        outcome = self.outcome_of(
+            operation, OPERATIONS[operation].request() if request is None else request, caller
+        )
         assert isinstance(outcome, Failed), outcome
         return outcome.problem
 

@@ -126,7 +126,7 @@ def test_a_group_that_fails_after_the_charge_gives_it_back(rig: Rig, monkeypatch
     rig.restart()
     assert register(rig, ask) is None
     assert [charge.refunded is None for charge in rig.facts(Charge)] == [False, True]
-    assert rig.do("statement", q.ById(id), sender).receivers == 1
+    assert rig.do("statement", q.StatementOf(id=id), sender).receivers == 1
     assert rig.do("audit-verify").broken is None
 
 

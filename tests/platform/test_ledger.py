@@ -223,7 +223,7 @@ class Bookkeeping(RuleBasedStateMachine):
 
     @invariant()
     def statement_agrees(self) -> None:
-        statement = self.books.call("statement", q.ById("talk"), "unix:0")
+        statement = self.books.call("statement", q.StatementOf(id="talk"), "unix:0")
         assert sum(line.gross for line in statement.lines) == sum(one.gross for one in statement.totals)
         assert all(line.gross == line.fee + line.net for line in statement.lines)
 

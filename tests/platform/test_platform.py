@@ -10,7 +10,7 @@ from platform_rig import NOW, OPERATOR, PASSWORD, STRANGER, Rig
 
 from gkmd.api import requests as q
 from gkmd.api.nouns import Amount, Rule
-from gkmd.api.operations import OPERATIONS
+from gkmd.api.operations import PORTALS
 from gkmd.api.problem import Problem
 from gkmd.core.effect import Ask, Proof
 from gkmd.core.identity import Identity
@@ -63,10 +63,10 @@ def join(rig: Rig, reservation: str, ticket: str, spi: bytes = b"\x01" * 8) -> N
 def test_every_operation_is_carried_out_by_somebody() -> None:
     platform = Rig().platform
     daemons_own = {"health", "metrics"}
-    for name in OPERATIONS.keys() - daemons_own:
+    for name in PORTALS.keys() - daemons_own:
         outcome = platform.execute(Call(name, None, OPERATOR), NOW)
         assert outcome.problem.code == "bad-request", name  # type: ignore[union-attr]
-    assert set(platform._execution._handlers) == OPERATIONS.keys() - daemons_own
+    assert set(platform._execution._handlers) == PORTALS.keys() - daemons_own
 
 
 def test_operations_of_the_daemon_are_carried_out_like_the_others() -> None:
@@ -108,11 +108,11 @@ def test_a_restart_forgets_nothing() -> None:
         ("reservation-show", q.ById(id), sender),
         ("receiver-list", q.ReceiversOf(id=id), sender),
         ("statistics", q.ById(id), sender),
-        ("ticket-list", q.Nothing(), receiver),
+        ("ticket-list", q.ListTickets(), receiver),
         ("balance", q.Nothing(), receiver),
         ("catalogue", q.Catalogue(), STRANGER),
         ("user-list", q.ListUsers(), OPERATOR),
-        ("ledger", q.Nothing(), OPERATOR),
+        ("ledger", q.ListAccounts(), OPERATOR),
         ("members", q.MembersOf(), OPERATOR),
         ("audit", q.ListAudit(), OPERATOR),
         ("session-list", q.Nothing(), receiver),
@@ -133,11 +133,11 @@ def test_who_is_forgotten_leaves_the_books_whole() -> None:
     id, sender, receiver, ticket = paid_transmission(rig, money=250)
     rig.pass_time(700)
     join(rig, id, ticket)
-    statement = rig.do("statement", q.ById(id), sender)
+    statement = rig.do("statement", q.StatementOf(id=id), sender)
     outcome = rig.outcome_of("user-forget", q.ByLogin("rx"))
     assert Identity.parse(f"keyid:{ticket}") in outcome.disowned
     assert any("1 admissions" in text for text in outcome.result.kept)  # type: ignore[union-attr]
-    after = rig.do("statement", q.ById(id), sender)
+    after = rig.do("statement", q.StatementOf(id=id), sender)
     assert (after.totals, after.receivers) == (statement.totals, 1)
     assert [(line.name, line.gross) for line in after.lines] == [("", 250)]
     assert rig.platform.secret_of(Identity.parse(f"keyid:{ticket}")) is None

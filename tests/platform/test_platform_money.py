@@ -83,7 +83,7 @@ def test_the_operators_business_is_the_operators(rig: Rig) -> None:
         ("ledger", None),
         ("ledger-entries", q.ListEntries()),
     ):
-        problem = rig.refused(operation, request or q.Nothing(), caller)
+        problem = rig.refused(operation, request, caller)
         assert problem.code == "forbidden", operation
     rig.do("user-credit", credit, OPERATOR)
     assert [one.amount for one in rig.do("balance", None, caller).balances] == [500]
@@ -123,7 +123,7 @@ def test_from_the_price_to_the_statement_and_back(rig: Rig) -> None:
         admit(rig, login, reservation, caller)
         admit(rig, login, reservation, caller)
     rig.restart()
-    statement = rig.do("statement", q.ById(reservation), sender)
+    statement = rig.do("statement", q.StatementOf(id=reservation), sender)
     assert [(line.name, line.gross, line.fee, line.net) for line in statement.lines] == [
         ("ada", 250, 23, 227),
         ("bob", 250, 23, 227),
@@ -132,9 +132,12 @@ def test_from_the_price_to_the_statement_and_back(rig: Rig) -> None:
     assert rig.do("statistics", q.ById(reservation), sender).money == statement.totals
     (bob,) = rig.do("balance", None, receivers["bob"]).owed
     assert bob.amount == 250
-    assert rig.refused("statement", q.ById(reservation), receivers["bob"]).code in ("forbidden", "not-found")
+    assert rig.refused("statement", q.StatementOf(id=reservation), receivers["bob"]).code in (
+        "forbidden",
+        "not-found",
+    )
     rig.do("reservation-cancel", q.CancelReservation(reservation), sender)
-    (total,) = rig.do("statement", q.ById(reservation), sender).totals
+    (total,) = rig.do("statement", q.StatementOf(id=reservation), sender).totals
     assert (total.charges, total.refunds, total.gross, total.fees, total.net) == (2, 2, 0, 0, 0)
     assert [one.amount for one in rig.do("balance", None, receivers["ada"]).balances] == [1000]
     assert rig.do("balance", None, receivers["bob"]).owed == ()

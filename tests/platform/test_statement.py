@@ -26,7 +26,7 @@ def test_each_charge_and_refund_is_a_line() -> None:
     admission = books.admit("a-rx", books.money(250))
     books.admit("a-ry", books.money(300))
     books.billing.refund(books.reservation, admission, "evicted", NOW + 5)
-    shown = books.call("statement", q.ById("talk"), "a-tx", now=NOW + 9)
+    shown = books.call("statement", q.StatementOf(id="talk"), "a-tx", now=NOW + 9)
     assert [(one.kind, one.name, one.gross, one.fee, one.net) for one in shown.lines] == [
         ("charge", "rx", 250, 13, 237),
         ("charge", "ry", 300, 15, 285),
@@ -42,20 +42,20 @@ def test_who_was_admitted_again_after_a_refund_has_all_lines() -> None:
     for at in (1, 2):
         admission = books.admit("a-rx", books.money(100))
         books.billing.refund(books.reservation, admission, "a fault", NOW + at)
-    assert len(books.call("statement", q.ById("talk"), "a-tx").lines) == 4
+    assert len(books.call("statement", q.StatementOf(id="talk"), "a-tx").lines) == 4
 
 
 def test_a_payout_does_not_change_the_statement() -> None:
     books = Books(fee_points=1000)
     books.credit("a-rx", 1000)
     books.admit("a-rx", books.money(500))
-    before = books.call("statement", q.ById("talk"), "a-tx")
+    before = books.call("statement", q.StatementOf(id="talk"), "a-tx")
     books.call("user-pay-out", q.CreditUser("tx", Amount(450, "EUR"), "r"), "unix:0")
-    assert books.call("statement", q.ById("talk"), "a-tx") == before
+    assert books.call("statement", q.StatementOf(id="talk"), "a-tx") == before
 
 
 def test_nothing_charged_is_an_empty_statement() -> None:
-    shown = Books().call("statement", q.ById("talk"), "a-tx")
+    shown = Books().call("statement", q.StatementOf(id="talk"), "a-tx")
     assert (shown.receivers, shown.totals, shown.lines) == (0, (), ())
 
 
@@ -67,7 +67,7 @@ def test_a_statement_that_differs_from_the_ledger_is_not_given() -> None:
     books.facts.put(replace(charge, balance=400))
     books.commit()
     with pytest.raises(Problem, match="says 400 less 0 EUR, the ledger 500 less 0 EUR") as refused:
-        books.call("statement", q.ById("talk"), "a-tx")
+        books.call("statement", q.StatementOf(id="talk"), "a-tx")
     assert refused.value.code == "internal"
     assert [line.action for line in books.audited()] == ["statement-differs"]
 

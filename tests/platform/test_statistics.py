@@ -107,7 +107,7 @@ def test_the_money_is_the_ledgers() -> None:
         join(rig, ask_by(bought.id, stage.id, ipaddress.ip_address("192.0.2.9")))
     (money,) = stage.told().money
     assert (money.currency, money.charges, money.gross) == ("EUR", 1, 250)
-    statement: r.Statement = rig.do("statement", q.ById(stage.id), stage.anna)
+    statement: r.Statement = rig.do("statement", q.StatementOf(id=stage.id), stage.anna)
     assert statement.totals == stage.told().money
     rig.do("reservation-cancel", q.CancelReservation(stage.id), stage.anna)
     assert [(one.refunds, one.gross, one.net) for one in stage.told().money] == [(1, 0, 0)]

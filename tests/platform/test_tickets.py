@@ -59,7 +59,7 @@ def held(rig: DoorRig, code: str) -> str:
 def test_who_reads_a_secret_leaves_a_line_and_who_looks_again_at_once_no_other(rig: DoorRig) -> None:
     rig.reserve(OPEN)
     ticket = issue(rig)
-    rig.do("ticket-list", q.Nothing(), "rx")
+    rig.do("ticket-list", q.ListTickets(), "rx")
     assert rig.audited("ticket-read") == []
     assert rig.do("ticket-show", q.ById(ticket.id), "rx").secret
     assert issue(rig).secret == ticket.secret
@@ -176,9 +176,9 @@ def test_tickets_for_others_are_given_by_who_may_and_cost_them_nothing(rig: Door
 def test_tickets_are_seen_by_who_has_them(rig: DoorRig) -> None:
     rig.reserve(OPEN)
     view = issue(rig)
-    (mine,) = rig.do("ticket-list", q.Nothing(), "rx").tickets
+    (mine,) = rig.do("ticket-list", q.ListTickets(), "rx").tickets
     assert (mine.id, mine.secret, mine.configuration) == (view.id, "", "")
-    assert rig.do("ticket-list", q.Nothing(), "ry").tickets == ()
+    assert rig.do("ticket-list", q.ListTickets(), "ry").tickets == ()
     for operation in ("ticket-show", "ticket-revoke"):
         with pytest.raises(Problem, match="there is no ticket"):
             rig.do(operation, q.ById(view.id), "ry")
@@ -252,7 +252,7 @@ def test_batches_are_counted_and_revoked(rig: DoorRig) -> None:
     assert (again.batch, again.codes) == (made.batch, ())
     rig.register(rig.by_ticket(issue(rig, voucher=made.codes[0]).id))
     issue(rig, "ry", voucher=made.codes[1])
-    (batch,) = rig.do("voucher-list", q.ById("talk"), "tx").batches
+    (batch,) = rig.do("voucher-list", q.BatchesOf(id="talk"), "tx").batches
     assert (batch.count, batch.held, batch.used, batch.revoked) == (3, 1, 1, None)
     rig.do("voucher-revoke", q.RevokeBatch("talk", made.batch), "tx")
     (ticket,) = [one for one in rig.live_tickets() if one.party == "a-ry"]
@@ -265,7 +265,7 @@ def test_batches_are_counted_and_revoked(rig: DoorRig) -> None:
     ("operation", "request_"),
     [
         ("voucher-create", q.CreateVouchers("talk", 1)),
-        ("voucher-list", q.ById("talk")),
+        ("voucher-list", q.BatchesOf(id="talk")),
         ("voucher-revoke", q.RevokeBatch("talk", "b-talk")),
         ("receiver-list", q.ReceiversOf(id="talk")),
         ("receiver-evict", q.Evict("talk", "a-rx")),

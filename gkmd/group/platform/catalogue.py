@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
 from typing import Final
 
@@ -13,6 +12,7 @@ from gkmd.group.platform import rules, schedule
 from gkmd.group.platform.accounts import Accounts
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.names import Names
+from gkmd.group.platform.pages import page
 from gkmd.group.platform.records import Reservation, Ticket
 from gkmd.group.platform.settings import PlatformSettings
 from gkmd.group.platform.work import Handlers, Who, Work
@@ -85,15 +85,12 @@ class Catalogue:
     # Operations
 
     def _catalogue(self, request: q.Catalogue, work: Work) -> r.Transmissions:
-        later = (
-            (schedule.place(one), one)
-            for one in self._found(request, work)
-            if schedule.place(one) > request.after and self.may_see(one, work.who)
+        found = (
+            (schedule.place(one), one) for one in self._found(request, work) if self.may_see(one, work.who)
         )
-        page = heapq.nsmallest(request.limit, later, key=lambda pair: pair[0])
+        shown, after = page(found, request.after, request.limit)
         return r.Transmissions(
-            transmissions=tuple(self.shows(one, work.who, work.now) for _, one in page),
-            after=page[-1][0] if len(page) == request.limit else "",
+            transmissions=tuple(self.shows(one, work.who, work.now) for one in shown), after=after
         )
 
     def _found(self, request: q.Catalogue, work: Work) -> Iterator[Reservation]:

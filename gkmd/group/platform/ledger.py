@@ -16,6 +16,7 @@ from gkmd.api.problem import Problem
 from gkmd.core.money import MOST, Money, places
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.outcome import Read
+from gkmd.group.platform.pages import page
 from gkmd.group.platform.records import Balance, Entry, Posting, RecentMovement, Reference
 from gkmd.group.platform.work import Handlers, Work
 
@@ -205,12 +206,14 @@ class Ledger:
     def operations(self) -> Handlers:
         return {"ledger": self._show, "ledger-entries": self._entries}
 
-    def _show(self, request: q.Nothing, work: Work) -> r.Ledger:
+    def _show(self, request: q.ListAccounts, work: Work) -> r.Ledger:
+        word = request.search.strip()
+        rows = ((one.key, one) for one in self._facts.all(Balance) if word in one.account)
+        shown, after = page(rows, request.after, request.limit)
         return r.Ledger(
-            tuple(
-                r.LedgerAccount(one.account, one.currency, one.amount, one.entries) for one in self.accounts()
-            ),
+            tuple(r.LedgerAccount(one.account, one.currency, one.amount, one.entries) for one in shown),
             self.balanced(),
+            after,
         )
 
     def _entries(self, request: q.ListEntries, work: Work) -> Read:
@@ -219,7 +222,7 @@ class Ledger:
         chosen: list[Entry] = []
         pages = 0
 
-        def page(found: tuple[Any, ...], now: float) -> Any:
+        def found_page(found: tuple[Any, ...], now: float) -> Any:
             nonlocal pages
             pages += 1
             last = ""
@@ -232,10 +235,13 @@ class Ledger:
             if len(found) < size and (not found or last == found[-1].key):
                 last = ""
             elif len(chosen) < request.limit and pages < _PAGES:
-                return Read(Entry.KIND, last, size, page)
+                return read(last)
             return r.Entries(tuple(_view(entry) for entry in chosen), last)
 
-        return Read(Entry.KIND, request.after, size, page)
+        def read(after: str) -> Read:
+            return Read(Entry.KIND, after, size, found_page, descending=request.newest)
+
+        return read(request.after)
 
 
 def _view(entry: Entry) -> r.EntryView:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +16,7 @@ from gkmd.group.platform import schedule
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.ids import new_id
+from gkmd.group.platform.pages import page
 from gkmd.group.platform.records import SEPARATOR, ListedName, Reservation
 from gkmd.group.platform.work import Handlers, Work
 
@@ -92,12 +92,13 @@ class Names:
     def _list(self, request: q.NamesOf, work: Work) -> r.Names:
         reservation = schedule.owned(self._facts, request.id, work.who)
         listed: Iterable[ListedName] = self._by_reservation.find(reservation.id).values()
-        later = (one for one in listed if one.name > request.after)
-        page = heapq.nsmallest(request.limit, later, key=lambda one: one.name)
+        word = fold(request.search)
+        rows = ((one.name, one) for one in listed if word in one.name)
+        shown, after = page(rows, request.after, request.limit)
         return r.Names(
-            names=tuple(r.Name(one.name, bool(one.verifier)) for one in page),
+            names=tuple(r.Name(one.name, bool(one.verifier)) for one in shown),
             count=self.count(reservation.id),
-            after=page[-1].name if len(page) == request.limit else "",
+            after=after,
         )
 
     def _remove(self, request: q.NameRemove, work: Work) -> r.Nothing:

@@ -24,6 +24,7 @@ from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.ledger import Ledger, balance_of, provider_of
 from gkmd.group.platform.once import Once
+from gkmd.group.platform.pages import page, place
 from gkmd.group.platform.providers import ProviderEvent
 from gkmd.group.platform.records import Payment, Posting
 from gkmd.group.platform.settings import PlatformSettings
@@ -31,7 +32,6 @@ from gkmd.group.platform.work import Handlers, Work
 
 _A_DAY: Final = 86_400.0
 MOST_BEGUN: Final = 20  # payments that an account begins in a day and does not finish
-MOST_SHOWN: Final = 100
 
 
 class Payments:
@@ -119,14 +119,12 @@ class Payments:
     def _show(self, request: q.ById, work: Work) -> r.PaymentView:
         return view(self._mine(request.id, work))
 
-    def _list(self, request: q.Nothing, work: Work) -> r.Payments:
+    def _list(self, request: q.ListPayments, work: Work) -> r.Payments:
         """Newest first."""
-        mine: list[Payment] = sorted(
-            self._of_account.find(account_of(work.who).id).values(),
-            key=lambda payment: payment.created,
-            reverse=True,
-        )
-        return r.Payments(tuple(view(one) for one in mine[:MOST_SHOWN]), tuple(self._providers))
+        mine = self._of_account.find(account_of(work.who).id).values()
+        rows = ((place(one.created, one.id), one) for one in mine)
+        shown, after = page(rows, request.after, request.limit, newest=True)
+        return r.Payments(tuple(view(one) for one in shown), tuple(self._providers), after)
 
     def _mine(self, id: str, work: Work) -> Payment:
         payment = self._facts.get(Payment, id)

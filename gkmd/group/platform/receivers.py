@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +16,7 @@ from gkmd.group.platform import schedule
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.billing import Billing
 from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.pages import page
 from gkmd.group.platform.parties import Parties, ticket_in
 from gkmd.group.platform.records import SEPARATOR, Admission, Reservation
 from gkmd.group.platform.tickets import Tickets
@@ -48,12 +50,13 @@ class Receivers:
     def _list(self, request: q.ReceiversOf, work: Work) -> r.Receivers:
         """In the order of the parties' ids."""
         reservation = schedule.owned(self._facts, request.id, work.who)
-        found = self._billing.admissions.find(reservation.id).values()
-        after = [one for one in found if one.party > request.after]
-        page = sorted(after, key=lambda one: one.party)[: request.limit]
-        here = self._here(reservation, frozenset(one.party for one in page))
-        last = page[-1].party if len(after) > len(page) else ""
-        return r.Receivers(tuple(self._view(one, here) for one in page), last)
+        word = request.search.strip().casefold()
+        found: Iterable[Admission] = self._billing.admissions.find(reservation.id).values()
+        if word:
+            found = (one for one in found if word in self._parties.name_of(one.party).casefold())
+        shown, after = page(((one.party, one) for one in found), request.after, request.limit)
+        here = self._here(reservation, frozenset(one.party for one in shown))
+        return r.Receivers(tuple(self._view(one, here) for one in shown), after)
 
     def _view(self, admission: Admission, here: dict[str, list[Identity]]) -> r.ReceiverView:
         return r.ReceiverView(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
@@ -27,6 +26,7 @@ from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.names import Names
 from gkmd.group.platform.once import Once
+from gkmd.group.platform.pages import page
 from gkmd.group.platform.pool import Pool
 from gkmd.group.platform.records import (
     Account,
@@ -279,17 +279,15 @@ class Reservations:
             account = self._accounts.by_login(request.owner)
             found = self._of_owner.find("" if account is None else account.id).values()
         wanted = {schedule.OPEN, schedule.ON} if request.state == "open" else {request.state}
-        later = (
+        word = request.search.strip().casefold()
+        rows = (
             (schedule.place(one), one)
             for one in found
             if (request.state == "all" or schedule.state(one, work.now) in wanted)
-            and schedule.place(one) > request.after
+            and word in one.title.casefold()
         )
-        page = heapq.nsmallest(request.limit, later, key=lambda pair: pair[0])
-        return r.Reservations(
-            reservations=tuple(self._view(one, work.now) for _, one in page),
-            after=page[-1][0] if len(page) == request.limit else "",
-        )
+        shown, after = page(rows, request.after, request.limit)
+        return r.Reservations(reservations=tuple(self._view(one, work.now) for one in shown), after=after)
 
     def _show(self, request: q.ById, work: Work) -> r.ReservationView:
         return self._view(self.owned(request.id, work.who), work.now)

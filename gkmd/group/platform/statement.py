@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Protocol
+import bisect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Final, Protocol, TypeAlias
 
 from gkmd.api import requests as q
 from gkmd.api import results as r
 from gkmd.api.problem import Problem
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.billing import Billing
+from gkmd.group.platform.pages import place
 from gkmd.group.platform.records import Charge, Reservation
 from gkmd.group.platform.work import Handlers, Who, Work
+
+_KNOWN: Final = 4  # reservations whose moves are kept in order while their pages are read
+_Move: TypeAlias = tuple[str, float, Charge, int]  # kind, instant, charge, sign of its amounts
 
 
 class Owned(Protocol):
@@ -30,17 +37,18 @@ class Statements:
         self._billing: Final = billing
         self._audit: Final = audit
         self._name_of: Final = name_of
+        self._known: Final[dict[str, _Moves]] = {}  # the one that was read last at the end
 
     def operations(self) -> Handlers:
         return {"statement": self._show}
 
-    def _show(self, request: q.ById, work: Work) -> r.Statement:
+    def _show(self, request: q.StatementOf, work: Work) -> r.Statement:
         """Problem ``internal``, and an audit line, when the lines do not add up to what the ledger says."""
         reservation = self._reservations.owned(request.id, work.who)
         totals = self._billing.totals(reservation.id)
-        lines = self.lines(reservation)
-        counted = added_up(lines)
-        if counted != totals:
+        moves = self._moves(reservation.id, totals)
+        if moves.counted != totals:
+            counted = moves.counted
 
             def note() -> None:
                 self._audit.refusal(work.who.actor, "statement-differs", reservation.id, work.now)
@@ -51,53 +59,78 @@ class Statements:
                 f"the statement of {reservation.id} says {_said(counted)}, the ledger {_said(totals)}: "
                 "the operator must compare the charges with the ledger's entries",
             )
+        begin = bisect.bisect_right(moves.places, request.after)
+        end = begin + request.limit
         return r.Statement(
             reservation.id,
             reservation.title,
             len(self._billing.admissions.find(reservation.id)),
             totals,
-            lines,
+            tuple(self._line(one) for one in moves.rows[begin:end]),
             work.now,
+            moves.places[end - 1] if end < len(moves.places) else "",
         )
 
-    def lines(self, reservation: Reservation) -> tuple[r.StatementLine, ...]:
-        """In the order in which they happened."""
-        lines: list[r.StatementLine] = []
-        for charge in self._billing.charges_of(reservation.id):
-            name = self._name_of(charge.party)
-            lines.append(_line("charge", charge.at, charge, name, 1))
+    def _moves(self, reservation: str, totals: tuple[r.CurrencyTotal, ...]) -> _Moves:
+        """All of them, in their order: those that the page before was cut from when nothing has been charged
+        or given back since. Both change the totals.
+        """
+        known = self._known.pop(reservation, None)
+        if known is None or known.counted != totals:
+            known = _Moves.of(self._billing.charges_of(reservation))
+        self._known[reservation] = known
+        while len(self._known) > _KNOWN:
+            del self._known[next(iter(self._known))]
+        return known
+
+    def _line(self, move: _Move) -> r.StatementLine:
+        kind, at, charge, sign = move
+        return r.StatementLine(
+            at,
+            kind,
+            charge.party,
+            self._name_of(charge.party),
+            sign * charge.amount,
+            sign * charge.fee,
+            sign * (charge.amount - charge.fee),
+            charge.currency,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Moves:
+    """Charges and refunds of a reservation in the order in which they happened, the place of each, and what
+    they add up to, without a look at the ledger.
+    """
+
+    places: list[str]
+    rows: list[_Move]
+    counted: tuple[r.CurrencyTotal, ...]
+
+    @classmethod
+    def of(cls, charges: Iterable[Charge]) -> _Moves:
+        moves: list[tuple[str, _Move]] = []
+        for charge in charges:
+            moves.append((place(charge.at, f"{charge.key}/charge"), ("charge", charge.at, charge, 1)))
             if charge.refunded is not None:
-                lines.append(_line("refund", charge.refunded, charge, name, -1))
-        lines.sort(key=lambda line: line.at)
-        return tuple(lines)
+                at = charge.refunded
+                moves.append((place(at, f"{charge.key}/refund"), ("refund", at, charge, -1)))
+        moves.sort(key=itemgetter(0))
+        rows = [row for _, row in moves]
+        return cls([where for where, _ in moves], rows, _added_up(rows))
 
 
-def _line(kind: str, at: float, charge: Charge, name: str, sign: int) -> r.StatementLine:
-    net = charge.amount - charge.fee
-    return r.StatementLine(
-        at,
-        kind,
-        charge.party,
-        name,
-        sign * charge.amount,
-        sign * charge.fee,
-        sign * net,
-        charge.currency,
-    )
-
-
-def added_up(lines: tuple[r.StatementLine, ...]) -> tuple[r.CurrencyTotal, ...]:
-    """The totals of the lines, without a look at the ledger."""
+def _added_up(moves: Iterable[_Move]) -> tuple[r.CurrencyTotal, ...]:
     totals: dict[str, r.CurrencyTotal] = {}
-    for line in lines:
-        total = totals.setdefault(line.currency, r.CurrencyTotal(line.currency, 0, 0, 0, 0, 0))
-        if line.kind == "charge":
+    for kind, _, charge, sign in moves:
+        total = totals.setdefault(charge.currency, r.CurrencyTotal(charge.currency, 0, 0, 0, 0, 0))
+        if kind == "charge":
             total.charges += 1
         else:
             total.refunds += 1
-        total.gross += line.gross
-        total.fees += line.fee
-        total.net += line.net
+        total.gross += sign * charge.amount
+        total.fees += sign * charge.fee
+        total.net += sign * (charge.amount - charge.fee)
     return tuple(totals[currency] for currency in sorted(totals))
 
 

@@ -28,6 +28,7 @@ from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.member_file import ticket_file
 from gkmd.group.platform.outcome import Verify
+from gkmd.group.platform.pages import page, place
 from gkmd.group.platform.parties import OF_LIST, identity_of, ticket_in
 from gkmd.group.platform.records import Account, Reservation, Ticket
 from gkmd.group.platform.settings import PlatformSettings
@@ -283,14 +284,17 @@ class Tickets:
 
         work.even_if_refused(act)
 
-    def _list(self, request: q.Nothing, work: Work) -> r.Tickets:
+    def _list(self, request: q.ListTickets, work: Work) -> r.Tickets:
+        """Newest first."""
         mine = self._of_party.find(account_of(work.who).id).values()
+        rows = ((place(one.created, one.id), one) for one in mine)
+        shown, after = page(rows, request.after, request.limit, newest=True)
         views = []
-        for ticket in sorted(mine, key=lambda one: (-one.created, one.id)):
+        for ticket in shown:
             reservation = self._facts.get(Reservation, ticket.reservation)
             if reservation is not None:
                 views.append(self._view(ticket, reservation, work, secret=False))
-        return r.Tickets(tuple(views))
+        return r.Tickets(tuple(views), after)
 
     def _show(self, request: q.ById, work: Work) -> r.TicketView:
         ticket, reservation = self._own(request.id, work)

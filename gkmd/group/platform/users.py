@@ -17,6 +17,7 @@ from gkmd.group.platform.accounts import ROLES, Accounts, check_name, check_pass
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.outcome import Hash
+from gkmd.group.platform.pages import page
 from gkmd.group.platform.records import Account
 from gkmd.group.platform.sessions import Sessions
 from gkmd.group.platform.sign_in import new_account
@@ -57,19 +58,13 @@ class Users:
 
     def _list(self, request: q.ListUsers, work: Work) -> r.Accounts:
         wanted = request.search.strip().lower()
-        found = sorted(
-            (
-                account
-                for account in self._accounts.all()
-                if account.login > request.after
-                and (wanted in account.login or wanted in account.name.lower())
-            ),
-            key=lambda account: account.login,
+        found = (
+            (account.login, account)
+            for account in self._accounts.all()
+            if wanted in account.login or wanted in account.name.lower()
         )
-        page = found[: request.limit]
-        return r.Accounts(
-            tuple(view(account) for account in page), page[-1].login if len(found) > len(page) else ""
-        )
+        shown, after = page(found, request.after, request.limit)
+        return r.Accounts(tuple(view(account) for account in shown), after)
 
     def _show(self, request: q.ByLogin, work: Work) -> r.AccountView:
         return view(self._accounts.named(request.login))

@@ -21,6 +21,7 @@ from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.ledger import Ledger, balance_of, redeemed_of
 from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.once import Once
+from gkmd.group.platform.pages import page, place
 from gkmd.group.platform.records import Posting, Voucher, VoucherBatch
 from gkmd.group.platform.work import Handlers, Work
 
@@ -78,13 +79,17 @@ class ValueVouchers:
         )
         return r.NewVouchers(batch.id, codes)
 
-    def _list(self, request: q.Nothing, work: Work) -> r.Batches:
+    def _list(self, request: q.ListBatches, work: Work) -> r.Batches:
         """Newest first. Looks at every voucher there is: only an operator asks."""
         used: Counter[str] = Counter()
         for voucher in self._facts.all(Voucher):
             used[voucher.batch] += voucher.used is not None
-        batches = [batch for batch in self._facts.all(VoucherBatch) if not batch.reservation]
-        batches.sort(key=lambda batch: (-batch.created, batch.id))
+        rows = (
+            (place(batch.created, batch.id), batch)
+            for batch in self._facts.all(VoucherBatch)
+            if not batch.reservation
+        )
+        batches, after = page(rows, request.after, request.limit, newest=True)
         return r.Batches(
             tuple(
                 r.BatchView(
@@ -98,7 +103,8 @@ class ValueVouchers:
                     batch.revoked,
                 )
                 for batch in batches
-            )
+            ),
+            after,
         )
 
     def _revoke(self, request: q.ById, work: Work) -> r.Nothing:

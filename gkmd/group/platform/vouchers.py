@@ -14,6 +14,7 @@ from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.ids import new_id
 from gkmd.group.platform.once import Once
+from gkmd.group.platform.pages import page, place
 from gkmd.group.platform.records import Voucher, VoucherBatch
 from gkmd.group.platform.work import Handlers, Work
 
@@ -75,10 +76,12 @@ class Vouchers:
         )
         return r.NewVouchers(batch.id, codes)
 
-    def _list(self, request: q.ById, work: Work) -> r.Batches:
+    def _list(self, request: q.BatchesOf, work: Work) -> r.Batches:
+        """Newest first."""
         reservation = schedule.owned(self._facts, request.id, work.who)
-        batches = sorted(self.batches.find(reservation.id).values(), key=lambda one: (one.created, one.id))
-        return r.Batches(tuple(self._view(batch) for batch in batches))
+        rows = ((place(one.created, one.id), one) for one in self.batches.find(reservation.id).values())
+        shown, after = page(rows, request.after, request.limit, newest=True)
+        return r.Batches(tuple(self._view(batch) for batch in shown), after)
 
     def _view(self, batch: VoucherBatch) -> r.BatchView:
         codes = self.codes.find(batch.id).values()
