@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gkmd.api.nouns import Rule
+from gkmd.core.identity import shown
 from gkmd.core.money import Money
 
 
@@ -22,7 +23,7 @@ def rule_words(rule: Rule) -> str:
         return f"who pays {Money(rule.price.currency, rule.price.amount)}"
     if rule.classes:
         return f"subscribers of {', '.join(rule.classes)}"
-    return ", ".join(rule.identities) or "nobody"
+    return ", ".join(map(shown, rule.identities)) or "nobody"
 
 
 def _nested(rule: Rule) -> str:

@@ -15,6 +15,7 @@ import click
 from gkmd.cli.failing import failing_clearly
 from gkmd.cli.tables import cell, printable, span, table, until
 from gkmd.core.errors import LocalError
+from gkmd.core.identity import Identity, IdentityPattern
 from gkmd.daemon.control_client import ControlClient
 
 DEFAULT_SOCKETS: Final = ("/run/gkmd/server.sock", "/run/gkmd/member.sock")
@@ -169,8 +170,24 @@ def rekey(target: Target, group: str) -> None:
 def remove(target: Target, group: str, identity: str) -> None:
     """Take IDENTITY out of GROUP (server). It may register again as long as the configuration allows it."""
     with failing_clearly():
-        result = target.ask("remove", group=group, identity=identity)
+        result = target.ask("remove", group=group, identity=_exact(target, group, identity))
         target.show(result, lambda _: f"{group}: {identity} was removed")
+
+
+def _exact(target: Target, group: str, identity: str) -> str:
+    """A distinguished name that is written out, as the server has it: in DER."""
+    if not identity.startswith("dn:") or "=" not in identity:
+        return identity
+    try:
+        pattern = IdentityPattern.parse(identity)
+    except ValueError as error:
+        raise LocalError(str(error)) from None
+    known = [row["identity"] for row in target.ask("members", group=group)]
+    found = sorted({one for one in known if pattern.matches(Identity.parse(one))})
+    if len(found) != 1:
+        what = "no member is" if not found else f"{len(found)} members are"
+        raise LocalError(f"{group}: {what} {identity}; `gkmd ctl members {group} --json` has each in hex")
+    return str(found[0])
 
 
 @ctl.command()

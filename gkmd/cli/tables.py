@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from gkmd.core import duration
 from gkmd.core.errors import LocalError
+from gkmd.core.identity import shown
 
 _UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -51,7 +52,7 @@ def until(instant: float | None, now: float) -> str:
 
 
 def cell(value: Any) -> str:
-    """What stands in a table for a value of JSON."""
+    """What stands in a table for a value of JSON. Distinguished names are written out."""
     if value is None or value in ("", []):
         return "-"
     if isinstance(value, bool):
@@ -62,7 +63,7 @@ def cell(value: Any) -> str:
         return " ".join(f"{key}={cell(one)}" for key, one in value.items())
     if isinstance(value, float):
         return f"{value:g}"
-    return printable(str(value)).replace("\n", "?")
+    return printable(shown(str(value))).replace("\n", "?")
 
 
 def seconds_of(text: str) -> int:

@@ -1,13 +1,15 @@
 """Distinguished names: those of certificates (DER, X.501) and those that people write (RFC 4514), compared.
 
 ``canonical`` text is the same for names that are equal: attribute types by their short names, values without
-case, with NFKC and single spaces (RFC 5280 7.1, much simplified), the most specific part first.
+case, with NFKC and single spaces (RFC 5280 7.1, much simplified), the most specific part first. ``shown`` is
+for people: it keeps the letters as they are, and reads back as the same name.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Final
 
 MOST_OCTETS: Final = 4096
@@ -36,17 +38,29 @@ _SET: Final = 0x31
 _OID: Final = 0x06
 _DOTTED: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,19})){1,20}")
 _ESCAPED: Final = frozenset(',+"\\<>;=*#')
+_MARKED: Final = _ESCAPED - frozenset("=#")
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{2}")
 STAR: Final = "*"
 
 
 def of_der(der: bytes) -> tuple[str, ...] | None:
     """The canonical parts of a DER Name, the most specific first; None for what is none or is too long."""
+    return _parts_of(der, _folded)
+
+
+def shown(der: bytes) -> str:
+    """A DER Name as people write it (RFC 4514), the most specific part first; "" for what is none. What does
+    not print, and what would change the direction of the letters around it, is escaped.
+    """
+    return ",".join(_parts_of(der, _readable) or ())
+
+
+def _parts_of(der: bytes, written: Callable[[str], str]) -> tuple[str, ...] | None:
     if len(der) > MOST_OCTETS:
         return None
     try:
         ((tag, name),) = _values(der)
-        parts = [_part_of(kind, part) for kind, part in _values(name)]
+        parts = [_part_of(kind, part, written) for kind, part in _values(name)]
     except ValueError:
         return None
     return tuple(reversed(parts)) if tag == _SEQUENCE and 0 < len(parts) <= MOST_PARTS else None
@@ -135,11 +149,28 @@ def _folded(value: str) -> str:
     if not plain:
         raise ValueError("a value is empty")
     return "".join(
-        letter
-        if letter.isprintable() and letter not in _ESCAPED
-        else "".join(f"\\{octet:02x}" for octet in letter.encode("utf-8"))
-        for letter in plain
+        letter if letter.isprintable() and letter not in _ESCAPED else _octets(letter) for letter in plain
     )
+
+
+def _readable(value: str) -> str:
+    """As it is, escaped as RFC 4514 2.4 asks for. A star is escaped, too: in a pattern it is every name."""
+    if not value.strip():
+        raise ValueError("a value is empty")
+    last = len(value) - 1
+    return "".join(
+        _octets(letter)
+        # Signs that turn the direction of letters are of the category Cf, and no more printable than NUL.
+        if not letter.isprintable() or (letter == " " and place in (0, last))
+        else f"\\{letter}"
+        if letter in _MARKED or (letter == "#" and not place)
+        else letter
+        for place, letter in enumerate(value)
+    )
+
+
+def _octets(letter: str) -> str:
+    return "".join(f"\\{octet:02x}" for octet in letter.encode("utf-8"))
 
 
 def _values(der: bytes) -> list[tuple[int, bytes]]:
@@ -163,7 +194,7 @@ def _values(der: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def _part_of(tag: int, der: bytes) -> str:
+def _part_of(tag: int, der: bytes, written: Callable[[str], str]) -> str:
     attributes = []
     for kind, attribute in _values(der):
         (oid_tag, oid), (value_tag, value) = _values(attribute)
@@ -176,7 +207,7 @@ def _part_of(tag: int, der: bytes) -> str:
             # RFC 4514 2.4: what is no string is its DER in hex.
             attributes.append(f"{shown}=#{attribute[2 + len(oid) :].hex()}")
         else:
-            attributes.append(f"{shown}={_folded(value.decode(encoding))}")
+            attributes.append(f"{shown}={written(value.decode(encoding))}")
     if tag != _SET or not attributes:
         raise ValueError("no part of a name")
     return "+".join(sorted(attributes))

@@ -29,6 +29,7 @@ _PREFIX = {
     IdentityKind.KEY_ID: "keyid",
 }
 _KIND = {prefix: kind for kind, prefix in _PREFIX.items()}
+_DER = "dn:0x"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,21 @@ class Identity:
             if text.isprintable() and text and not text.startswith("0x"):
                 return f"{prefix}:{text}"
         return f"{prefix}:0x{self.data.hex()}"
+
+    def shown(self) -> str:
+        """For people: as ``str``, but a distinguished name is written out (``dn:CN=rx1,O=Example``)."""
+        name = distinguished_name.shown(self.data) if self.kind == IdentityKind.DN else ""
+        return f"dn:{name}" if name else str(self)
+
+
+def shown(text: str) -> str:
+    """What ``Identity.shown`` gives of an identity that is kept as text; any other text as it is."""
+    if not text.startswith(_DER):
+        return text
+    try:
+        return Identity(IdentityKind.DN, bytes.fromhex(text.removeprefix(_DER))).shown()
+    except ValueError:
+        return text
 
 
 @dataclass(frozen=True, slots=True)

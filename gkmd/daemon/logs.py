@@ -21,6 +21,8 @@ from typing import Final
 
 import msgspec
 
+from gkmd.core.identity import Identity
+
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 FORMATS: Final = ("auto", "text", "json")
 FLUSH_SECONDS: Final = 0.05
@@ -67,6 +69,8 @@ def _text_value(value: object) -> str:
         return f"{value:.3f}"
     if isinstance(value, list | tuple | set | frozenset):
         return ",".join(_text_value(v) for v in value) or "-"
+    if isinstance(value, Identity):
+        value = value.shown()  # the JSON has it as the configuration does
     text = value if isinstance(value, str) else str(plain(value))
     return text if text and " " not in text and text.isprintable() else repr(text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from typing import Any, Final, get_args
 
 import msgspec
@@ -172,13 +173,46 @@ def senders_of(text: str, faults: Faults) -> list[dict[str, str]]:
         if not parts:
             continue
         host = {"label": parts[0]}
-        for one in parts[1:]:
+        named = _joined(parts[1:])
+        for one in named:
             # An identity has its kind before it; an IPv6 address begins with hex digits.
             host.setdefault("identity" if IdentityPattern.is_meant(one) else "source", one)
-        if len(parts) > 3:
+        if len(named) > 2:
             faults.add("senders", f"{line[:60]!r}: label, identity and source address are all there is")
         found.append(host)
     return found
+
+
+def _joined(parts: list[str]) -> list[str]:
+    """A distinguished name has spaces within it; what comes after it is one word without them, the address."""
+    begin = next((place for place, one in enumerate(parts) if one.lower().startswith("dn:")), None)
+    if begin is None:
+        return parts
+    end = len(parts)
+    if end - begin > 1 and _is_address(parts[-1]):
+        end -= 1
+    return [*parts[:begin], " ".join(parts[begin:end]), *parts[end:]]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _identities(text: str) -> list[str]:
+    """Patterns, one a line or separated by commas; those within a distinguished name are its own."""
+    found: list[str] = []
+    for line in text.splitlines():
+        for number, part in enumerate(line.split(",")):
+            within = number and found and found[-1].lower().startswith("dn:")
+            if within and not IdentityPattern.is_meant(part.strip()):
+                found[-1] += f",{part}"
+            elif part.strip():
+                found.append(part.strip())
+    return [one.strip() for one in found]
 
 
 def rule_of(form: Form, faults: Faults) -> dict[str, Any]:
@@ -190,7 +224,7 @@ def rule_of(form: Form, faults: Faults) -> dict[str, Any]:
         if way in ("open", "names", "vouchers"):
             parts.append({way: True})
         elif way in ("identities", "classes"):
-            listed = words(form.value(way))
+            listed = _identities(form.value(way)) if way == "identities" else words(form.value(way))
             if not listed:
                 faults.add(way, "at least one is needed")
             parts.append({way: listed})

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gkmd.core import distinguished_name
-from gkmd.core.identity import Identity, IdentityKind, IdentityPattern
+from gkmd.core.identity import Identity, IdentityKind, IdentityPattern, shown
 
 
 def identity(text: str) -> Identity:
@@ -111,3 +111,44 @@ def test_any_octets_are_a_name_or_none(data: bytes, place: int, octet: int) -> N
     parts = distinguished_name.of_der(bytes(broken))
     assert parts is None or 1 <= len(parts) <= 2
     assert distinguished_name.of_der(identity("CN=rx1").data + data) is None or not data
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("CN=Rx1,O=Example GmbH,C=DE", "CN=Rx1,O=Example GmbH,C=DE"),
+        (r"CN=Smith\, Ann\+Co\;\<b\>", r"CN=Smith\, Ann\+Co\;\<b\>"),
+        (r"CN=\#1 of \2a", r"CN=\#1 of \*"),
+        (r"CN=\20a\20", r"CN=\20a\20"),
+        ("CN=Ünal Straße", "CN=Ünal Straße"),
+        ("CN=שלום,O=مثال", "CN=שלום,O=مثال"),
+        ("CN=a\u202egnp.exe", r"CN=a\e2\80\aegnp.exe"),
+        ("CN=a\x1b[31m\n", r"CN=a\1b[31m\0a"),
+        ("CN=a\u200bb\u2066", r"CN=a\e2\80\8bb\e2\81\a6"),
+    ],
+)
+def test_a_name_is_shown_as_people_write_it(name: str, text: str) -> None:
+    found = identity(name)
+    assert distinguished_name.shown(found.data) == text
+    assert found.shown() == f"dn:{text}" == shown(str(found))
+
+
+def test_what_is_no_name_is_shown_as_it_is() -> None:
+    broken = Identity(IdentityKind.DN, b"\x30\x05ab")
+    assert broken.shown() == str(broken) == shown("dn:0x30056162")
+    for text in ("dn:0xzz", "dn:0x", "rx1.example", "fqdn:rx1.example", ""):
+        assert shown(text) == text
+    assert Identity.parse("fqdn:rx1.example").shown() == "fqdn:rx1.example"
+
+
+@given(st.lists(st.text(min_size=1, max_size=20).filter(str.strip), min_size=1, max_size=4))
+def test_what_is_shown_is_the_same_name_and_prints(values: list[str]) -> None:
+    try:
+        name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, one) for one in values])
+        der = name.public_bytes()
+    except ValueError:  # surrogates
+        return
+    text = distinguished_name.shown(der)
+    assert text.isprintable()
+    if (parts := distinguished_name.of_der(der)) is not None:
+        assert distinguished_name.of_text(text) == parts

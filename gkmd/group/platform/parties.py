@@ -7,7 +7,7 @@ from typing import Final
 
 from gkmd.api.names_csv import fold
 from gkmd.core.effect import Ask, Proof
-from gkmd.core.identity import Identity, IdentityKind
+from gkmd.core.identity import Identity, IdentityKind, shown
 from gkmd.core.rng import Rng
 from gkmd.group.platform import schedule
 from gkmd.group.platform.accounts import Accounts
@@ -120,11 +120,13 @@ class Parties:
         return frozenset(id for id in found if id)
 
     def name_of(self, party: str) -> str:
-        """The login, the list's name or the identity; "" when it is forgotten."""
+        """The login, the list's name or the identity as people read it; "" when it is forgotten."""
         if party.startswith("a-"):
             return self._accounts.name_of(party)
         found = self._facts.get(Party, party)
-        return "" if found is None else found.name
+        if found is None:
+            return ""
+        return found.name if found.reservation else shown(found.name)
 
     def sweep(self, now: float) -> None:
         """Names of parties are forgotten ``keep_receivers`` after the end of what they were admitted to; at
