@@ -31,7 +31,8 @@ ARGUMENTS = (
     "--no-first-run",
     "--disable-features=MediaRouter,OptimizationHints,Translate",
 )
-PAGE_MS = 60_000.0  # a guest on a busy machine takes its time
+PAGE_MS = 120_000.0  # a guest on a busy machine takes its time
+START_MS = 240_000.0
 
 
 class Browser:
@@ -47,7 +48,9 @@ class Browser:
 
         with inside(self._host.namespace):
             self._driver = sync_playwright().start()
-            self._browser = self._driver.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+            self._browser = self._driver.chromium.launch(
+                executable_path=CHROMIUM, args=list(ARGUMENTS), timeout=START_MS
+            )
         return self
 
     def __exit__(
@@ -98,12 +101,12 @@ class Window:
         self.page.locator(f"main [name='{name}'][value='{value}']").set_checked(wanted)
 
     def press(self, name: str, within: str = "body") -> None:
-        """A button or a link by its name."""
+        """A button or a link by its name, and wait for the page that comes."""
         place = self.page.locator(within)
         button = place.get_by_role("button", name=name, exact=True)
         target = button if button.count() else place.get_by_role("link", name=name, exact=True)
-        target.first.click()
-        self.page.wait_for_load_state()
+        with self.page.expect_navigation():
+            target.first.click()
 
     def text(self, selector: str = "main") -> str:
         return self.page.locator(selector).first.inner_text()

@@ -56,7 +56,7 @@ def after_removal(network: Network) -> list[str]:
         return not any(name.startswith(PREFIX) for name in _names())
 
     try:
-        wait_for("no namespace of ours", gone, within=2)
+        wait_for("no namespace of ours", gone, within=10)
     except NotSeen:
         found += [f"namespace {name}" for name in _names() if name.startswith(PREFIX)]
     return found

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lab.waits import NotSeen, wait_for
+from lab.waits import PATIENCE_SECONDS, NotSeen, wait_for
 
 
 class Process:
@@ -49,7 +49,7 @@ class Process:
     def log_text(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def wait_log(self, pattern: str, within: float = 10.0) -> re.Match[str]:
+    def wait_log(self, pattern: str, within: float = PATIENCE_SECONDS) -> re.Match[str]:
         """Wait until the log has a match of this regular expression. NotSeen when not, or when it ended."""
 
         def fact() -> re.Match[str] | None:
@@ -61,7 +61,7 @@ class Process:
 
         return wait_for(f"{pattern!r} in the log of {self.name}", fact, within)
 
-    def wait_until(self, what: str, fact: Callable[[], object], within: float = 10.0) -> None:
+    def wait_until(self, what: str, fact: Callable[[], object], within: float = PATIENCE_SECONDS) -> None:
         """Wait for a fact that this program brings about; NotSeen at once when it has ended before."""
 
         def asked() -> object:
@@ -83,7 +83,7 @@ class Process:
     def resume(self) -> None:
         self.tell(signal.SIGCONT)
 
-    def wait(self, within: float = 30.0) -> int:
+    def wait(self, within: float = PATIENCE_SECONDS) -> int:
         """Wait for its end by itself; its exit status."""
         self.stopped_by_us = True
         try:
@@ -91,7 +91,7 @@ class Process:
         except subprocess.TimeoutExpired:
             raise NotSeen(f"not within {within:g} s: the end of {self.name}") from None
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 10.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, within: float = PATIENCE_SECONDS) -> int:
         """Ask it to end and wait for it; its exit status. NotSeen (and killed) when it does not."""
         self.stopped_by_us = True
         if self.alive:

@@ -27,7 +27,7 @@ from lab.processes import Process
 from lab.streams import Receiver, Sender
 from lab.topology import Host, Network
 from lab.verdicts import Verdicts
-from lab.waits import NotSeen, wait_for
+from lab.waits import PATIENCE_SECONDS, NotSeen, wait_for
 
 T = TypeVar("T")
 
@@ -109,9 +109,17 @@ class Lab:
 
     # Watching
 
-    def wait_for(self, what: str, fact: Callable[[], T | None], within: float = 10.0) -> T:
+    def wait_for(self, what: str, fact: Callable[[], T | None], within: float = PATIENCE_SECONDS) -> T:
         """Wait until ``fact`` answers something true; NotSeen ends the scenario."""
         return wait_for(what, fact, within)
+
+    def check_soon(
+        self, name: str, wanted: object, fact: Callable[[], object], within: float = PATIENCE_SECONDS
+    ) -> bool:
+        """As ``check``, of a fact that others bring about: asked until it is as wanted or time is over."""
+        with contextlib.suppress(NotSeen):
+            wait_for(name, lambda: fact() == wanted, within)
+        return self.check(name, wanted, fact())
 
     def capture(self, *hosts: Host, filter_words: str = "") -> list[Capture]:
         """Capture on these hosts; ``network.switch`` is the wire: everything that any host sends."""

@@ -71,7 +71,7 @@ class Sender(_Program):
     def sent(self) -> int:
         return int(self.report()["sent"])
 
-    def wait(self, within: float = 60.0) -> dict[str, Any]:
+    def wait(self, within: float = 120.0) -> dict[str, Any]:
         """Wait until it has sent its ``count``; its final report."""
         self.process.wait(within)
         return self.report()
@@ -100,7 +100,7 @@ class Receiver(_Program):
         streams = report["streams"].values()
         return int(sum(s["received"] + s["duplicated"] for s in streams) + report["foreign"])
 
-    def settle(self, sender: Sender, within: float = 5.0) -> None:
+    def settle(self, sender: Sender, within: float = 30.0) -> None:
         """After the sender's end: wait until its last packet is here, or until ``within`` is over."""
         try:
             wait_for(

@@ -23,7 +23,7 @@ from typing import Any
 
 from lab.namespaces import inside
 from lab.processes import Process
-from lab.waits import wait_for
+from lab.waits import PATIENCE_SECONDS, wait_for
 
 PREFIX = f"lab{os.getpid()}-"
 BROADCAST = "10.77.0.255"
@@ -162,7 +162,9 @@ class Network:
         self._wait_for_snooping("239.255.255.77", socket.AF_INET)
         self._wait_for_snooping("ff15::77", socket.AF_INET6)
 
-    def _wait_for_snooping(self, group: str, family: socket.AddressFamily, within: float = 15.0) -> None:
+    def _wait_for_snooping(
+        self, group: str, family: socket.AddressFamily, within: float = PATIENCE_SECONDS
+    ) -> None:
         """Ask of one host whether another gets what nobody has joined, until it does not.
 
         A broadcast follows each probe: once it is there, the probe would have been, too.
@@ -206,7 +208,7 @@ class Network:
         )
         return {entry["port"] for part in found for entry in part.get("mdb", ()) if entry["grp"] == group}
 
-    def wait_for_members(self, group: str, names: Sequence[str], within: float = 10.0) -> None:
+    def wait_for_members(self, group: str, names: Sequence[str], within: float = PATIENCE_SECONDS) -> None:
         """Wait until the bridge forwards ``group`` to all these hosts."""
         wait_for(f"{', '.join(names)} in {group}", lambda: set(names) <= self.members(group), within)
 

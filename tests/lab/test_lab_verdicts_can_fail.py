@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from lab import place
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 BROKEN = Path(__file__).parent / "broken"
 

@@ -4,7 +4,7 @@ from lab.scenario import Lab
 from lab.static_keys import add_policy, add_sa, clear, fresh_cbc, fresh_gcm
 from lab.topology import Network
 
-SECONDS = 90
+SECONDS = 240
 GROUP4, GROUP6, PORT = "239.77.0.1", "ff35::77:1", 5000
 RECEIVERS = ("r1", "r2", "r3")
 PACKETS, RATE = 300, 150.0

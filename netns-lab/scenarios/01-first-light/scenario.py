@@ -3,7 +3,7 @@
 from lab.keying import DATA_PORT, KeyServer, group, part, start_members
 from lab.scenario import Lab
 
-SECONDS = 170
+SECONDS = 400
 GROUP = "239.77.1.1"
 RECEIVERS = ("r1", "r2", "r3")
 MEMBERS = ("sender", *RECEIVERS)

@@ -12,7 +12,7 @@ from gkmd.crypto import issuing
 from gkmd.crypto.authentication import SigningKey
 from gkmd.crypto.raw_keys import public_pem
 
-SECONDS = 170
+SECONDS = 400
 GROUP = "239.77.2.1"
 GOOD = ("sender", "r1", "r2")  # r1 by certificate, r2 by a pinned raw public key
 PACKETS = 200

@@ -3,9 +3,9 @@
 from lab.keying import DATA_PORT, KeyServer, group, part, start_members
 from lab.scenario import Lab
 
-SECONDS = 180
+SECONDS = 400
 GROUP = "239.77.4.1"
-TEK_LIFETIME = 12.0
+TEK_LIFETIME = 14.0
 
 
 def scenario(lab: Lab) -> None:

@@ -3,7 +3,7 @@
 from lab.keying import DATA_PORT, GroupMember, KeyServer, group, part, start_members
 from lab.scenario import Lab
 
-SECONDS = 170
+SECONDS = 400
 GROUP = "239.77.5.1"
 REFUSED = ("uninvited", "wrongkey", "lost")
 PACKETS = 200

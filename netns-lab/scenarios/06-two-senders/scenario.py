@@ -3,7 +3,7 @@
 from lab.keying import DATA_PORT, KeyServer, group, part, start_members
 from lab.scenario import Lab
 
-SECONDS = 200
+SECONDS = 480
 OWN, SHARED = "239.77.6.1", "239.77.6.2"
 GROUPS = {"own": OWN, "shared": SHARED}
 SENDERS = ("s1", "s2")

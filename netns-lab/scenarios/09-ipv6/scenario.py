@@ -3,7 +3,7 @@
 from lab.keying import DATA_PORT, KeyServer, group, part, start_members
 from lab.scenario import Lab
 
-SECONDS = 190
+SECONDS = 450
 GROUPS = {"transport": "ff35::77:91", "tunnel": "ff35::77:92"}
 RECEIVERS = ("r1", "r2")
 

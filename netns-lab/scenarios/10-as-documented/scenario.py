@@ -9,13 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lab.keying import START_SECONDS
 from lab.processes import Process
 from lab.scenario import Lab
 from lab.topology import Network
 
 from gkmd.daemon.control_client import ControlClient
 
-SECONDS = 150
+SECONDS = 360
 GROUP, PORT = "239.10.0.1", 5004
 SERVER_ADDRESS = "192.0.2.1"  # what the README calls it
 PACKETS = 200
@@ -60,7 +61,7 @@ class Hosts:
         if words[1] == "ctl":
             kind = "server" if host == "gcks" else "member"
             socket = self.etc(host) / f"{kind}.sock"
-            self.daemons[host].wait_until(f"the control socket on {host}", socket.exists, 30)
+            self.daemons[host].wait_until(f"the control socket on {host}", socket.exists, START_SECONDS)
             words[2:2] = ["--socket", str(socket), "--json"]
         done = subprocess.run(
             ["ip", "netns", "exec", self.net[host].namespace, self.gkmd, *words[1:]],
@@ -88,10 +89,15 @@ def scenario(lab: Lab) -> None:
         if (host, words) not in asked:
             hosts.carry_out(host, words)
     for host in ("tx", "rx"):
-        hosts.daemons[host].wait_log("group-state", 60)
+        hosts.daemons[host].wait_log("group-state", START_SECONDS)
     # A receiver may be in before the sender is: the sender's SA comes to it with a rekey message then.
-    with ControlClient(hosts.etc("rx") / "member.sock") as rx:
-        lab.wait_for("the SA of tx on rx", lambda: len(rx.request("sas", group="")) >= 2, within=30)
+    with (
+        ControlClient(hosts.etc("rx") / "member.sock") as rx,
+        ControlClient(hosts.etc("tx") / "member.sock") as tx,
+    ):
+        lab.wait_for("the SA of tx on rx", lambda: len(rx.request("sas", group="")) >= 2)
+        sas = lambda: tx.request("sas", group="")  # noqa: E731
+        lab.wait_for("an SA that tx sends on", lambda: any(row.get("sending") for row in sas()))
     answers = {words[2]: json.loads(hosts.carry_out(host, words)) for host, words in asked}
     who = sorted(row["identity"] for row in answers["members"])
     lab.check("gkmd ctl members", ["fqdn:rx.example", "fqdn:tx.example"], who)

@@ -2,7 +2,7 @@
 
 from lab.scenario import Lab
 
-SECONDS = 60
+SECONDS = 180
 
 
 def scenario(lab: Lab) -> None:

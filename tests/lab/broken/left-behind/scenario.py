@@ -5,7 +5,7 @@ import sys
 from lab.scenario import Lab
 from lab.static_keys import add_policy, add_sa, fresh_gcm
 
-SECONDS = 60
+SECONDS = 180
 
 
 def scenario(lab: Lab) -> None:

@@ -3,7 +3,7 @@
 from lab.scenario import Lab
 from lab.static_keys import add_policy, add_sa, clear, fresh_gcm, remove_sa
 
-SECONDS = 60
+SECONDS = 180
 GROUP, PORT, SPI = "239.77.0.1", 5000, 0x1000
 
 
