@@ -134,10 +134,10 @@ def test_a_listed_password_is_shown_when_the_ticket_is_made(rig: DoorRig) -> Non
     assert problem(rig, listed="anna").reason == "not-on-list"
     assert problem(rig, listed="anna", password="wrong").reason == "wrong-password"
     view = issue(rig, listed="Anna", password="correct horse")
-    assert rig.register(rig.by_ticket(view.id)).refusal is None
+    assert rig.decide(rig.by_ticket(view.id)).refusal is None
     # The ticket remembers it, and it holds as long as the name has a password.
     assert issue(rig).id == view.id
-    # A password that has leaked lets in one at a time.
+    # A password that has leaked lets in one.
     assert problem(rig, "ry", listed="anna", password="correct horse").code == "conflict"
     rig.do("ticket-revoke", q.ById(view.id), "rx")
     other = issue(rig, "ry", listed="anna", password="correct horse")

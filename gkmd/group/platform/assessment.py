@@ -110,7 +110,7 @@ class Assessor:
         """
         if receiver.listed:
             entry = self.listed(reservation, receiver.listed)
-            if entry is not None and entry.verifier:
+            if entry is not None and entry.verifier and self._is_whose(entry, receiver):
                 return True
         names: tuple[str, ...] = ()
         if receiver.account is not None and receiver.account.confirmed:
@@ -122,6 +122,15 @@ class Assessor:
             if entry is not None and not entry.verifier:
                 return True
         return False
+
+    def _is_whose(self, entry: ListedName, receiver: Receiver) -> bool:
+        """Of accounts one alone has the name. Who logs in by it may, unless who has it was put out: it may
+        be the same one.
+        """
+        if receiver.account is not None:
+            return entry.held == receiver.party
+        holder = self.admission(entry.reservation, entry.held)
+        return holder is None or holder.evicted is None
 
     def _entry(self, reservation: Reservation) -> Entry:
         known = self._entries.get(reservation.id)

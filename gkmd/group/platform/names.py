@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from dataclasses import replace as replaced
 from typing import Final
 
 from gkmd.api import requests as q
@@ -176,7 +177,11 @@ class Names:
                 self._facts.drop(one)
         for name, verifier in staged.names.items():
             one = ListedName(staged.reservation, name, verifier)
-            if self._facts.get(ListedName, one.key) != one:
+            before = self._facts.get(ListedName, one.key)
+            if before is not None and verifier:
+                # The same password has another verifier each time that a list is read.
+                one = replaced(one, held=before.held)
+            if before != one:
                 self._facts.put(one)
         self._drop(request.import_id)
         self._audit.note(

@@ -104,6 +104,7 @@ class Receivers:
         ticket = self._tickets.live(reservation.id, request.party)
         if ticket is not None:
             self._tickets.revoke(ticket, work)
+        self._tickets.keep_out(reservation.id, request.party)
         self._audit.note(
             work.who.actor, "evict", reservation.id, work.now, party=request.party, refund=request.refund
         )

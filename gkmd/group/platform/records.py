@@ -151,13 +151,16 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class ListedName:
-    """One name on a reservation's list. ``verifier`` is an argon2id string, "" without password."""
+    """One name on a reservation's list. ``verifier`` is an argon2id string, "" without password. ``held``:
+    the party whose the name is, for no other account gets a ticket by the password; "" for nobody yet.
+    """
 
     KIND: ClassVar[str] = "listed"
 
     reservation: str
     name: str  # folded: gkmd.group.platform.names
     verifier: str
+    held: str = ""
 
     @property
     def key(self) -> str:

@@ -30,7 +30,7 @@ from gkmd.group.platform.member_file import ticket_file
 from gkmd.group.platform.outcome import Verify
 from gkmd.group.platform.pages import page, place
 from gkmd.group.platform.parties import OF_LIST, identity_of, ticket_in
-from gkmd.group.platform.records import Account, Reservation, Ticket
+from gkmd.group.platform.records import Account, ListedName, Party, Reservation, Ticket
 from gkmd.group.platform.settings import PlatformSettings
 from gkmd.group.platform.vouchers import Vouchers
 from gkmd.group.platform.work import Handlers, Who, Work
@@ -51,10 +51,10 @@ class Tickets:
         "_accounts",
         "_assessor",
         "_audit",
-        "_by_listed",
         "_facts",
         "_held",
         "_lock_out",
+        "_names_held",
         "_of_party",
         "_reads",
         "_rng",
@@ -87,12 +87,7 @@ class Tickets:
         self._reads: Final = Allowance(1 / _READ_AGAIN, 1.0)
         self._of_party: Final = facts.index(Ticket, lambda ticket: ticket.party)
         self._held: Final = facts.index(Ticket, lambda ticket: _purpose(ticket))
-        self._by_listed: Final = facts.index(
-            Ticket,
-            lambda ticket: (
-                (ticket.reservation, ticket.listed) if ticket.listed and ticket.revoked is None else None
-            ),
-        )
+        self._names_held: Final = facts.index(ListedName, lambda entry: entry.held or None)
 
     def adopt(self, settings: PlatformSettings) -> None:
         self._settings = settings
@@ -122,7 +117,32 @@ class Tickets:
         if ticket.revoked is None:
             self._facts.put(replace(ticket, revoked=work.now))
             self._vouchers.release(ticket.voucher, ticket.party)
+            self._give_free(ticket.reservation, ticket.listed, ticket.party)
         work.disown(key_id(ticket))
+
+    def keep_out(self, reservation: str, party: str) -> None:
+        """A receiver was evicted that came by a list's name and password: no account comes by them after it,
+        nor does one that has not come yet.
+        """
+        known = self._facts.get(Party, party)
+        entry = None if known is None else self._assessor.listed(reservation, known.name)
+        if known is None or known.reservation != reservation or entry is None:
+            return
+        if not self._is_in(reservation, entry.held):
+            self._facts.put(replace(entry, held=party))
+
+    def _is_in(self, reservation: str, party: str) -> bool:
+        """Whether it was admitted and nothing was taken back, or it was evicted."""
+        admission = self._assessor.admission(reservation, party)
+        return admission is not None and (admission.refunded is None or admission.evicted is not None)
+
+    def _give_free(self, reservation: str, listed: str, party: str) -> None:
+        """Of a name that its party has not used the password is anybody's again. One that has used it is
+        admitted, by whatever ticket it gets.
+        """
+        entry = self._assessor.listed(reservation, listed)
+        if entry is not None and entry.held == party and not self._is_in(reservation, party):
+            self._facts.put(replace(entry, held=""))
 
     def retire(self, account: Account, work: Work) -> None:
         """The account is disabled: what it has opened is closed. Its tickets are good again with it."""
@@ -138,6 +158,8 @@ class Tickets:
         for ticket in tickets:
             self._vouchers.release(ticket.voucher, ticket.party)
             self._facts.drop(ticket)
+        for entry in tuple(self._names_held.find(account.id).values()):
+            self._facts.put(replace(entry, held=""))
         return len(tickets)
 
     # Receivers
@@ -199,13 +221,12 @@ class Tickets:
     def _issued(self, request: q.IssueTicket, work: Work, listed: str, now: float) -> r.TicketView:
         reservation, account = self._wanted(request, work)
         before = self.live(reservation.id, account.id)
-        if listed and self._taken(reservation, listed, account):
-            raise Problem(
-                "conflict",
-                f"{listed!r} of the list has a ticket of another account already: one name is one receiver",
-                reason=Refusal.NOT_ON_LIST.value,
-            )
-        listed = listed or ("" if before is None else before.listed)
+        listed_before = "" if before is None else before.listed
+        if listed:
+            self._have(reservation, listed, account)
+            if listed != listed_before:
+                self._give_free(reservation.id, listed_before, account.id)
+        listed = listed or listed_before
         most = Money(request.most.currency, request.most.amount) if request.most is not None else None
         if most is None and before is not None and before.currency:
             most = Money(before.currency, before.most)
@@ -240,10 +261,20 @@ class Tickets:
             self._note_read(ticket, work)
         return self._view(ticket, reservation, work)
 
-    def _taken(self, reservation: Reservation, listed: str, account: Account) -> bool:
-        """A password that has leaked lets one in, not everybody."""
-        held = self._by_listed.find((reservation.id, listed))
-        return any(ticket.party != account.id for ticket in held.values())
+    def _have(self, reservation: Reservation, listed: str, account: Account) -> None:
+        """The name is this account's from now on. A password that has leaked lets one in, not everybody, one
+        after the other neither: who was admitted remains so, and who was evicted remains out.
+        """
+        entry = self._assessor.listed(reservation.id, listed)
+        assert entry is not None
+        if entry.held not in ("", account.id):
+            raise Problem(
+                "conflict",
+                f"{listed!r} of the list is somebody else's already: one name is one receiver",
+                reason=Refusal.NOT_ON_LIST.value,
+            )
+        if not entry.held:
+            self._facts.put(replace(entry, held=account.id))
 
     def _voucher(self, code: str, reservation: Reservation, account: Account, work: Work) -> str:
         """The digest of a code that this account may use; "" without a code. A wrong one is said at once,
