@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,13 +27,18 @@ import gkmd
 from gkmd.api import results
 from gkmd.core.errors import LocalError
 from gkmd.core.secret import SecretBytes
-from gkmd.daemon.portal_link import opener
+from gkmd.daemon.portal_link import Line, opener
 
 T = TypeVar("T")
 
 LARGEST_OCTETS: Final = 4 << 20
 SOCKET_SECONDS: Final = 10.0  # for one step: connect, handshake, the next octets
-WHOLE_SECONDS: Final = 30.0  # for the body of one answer
+WHOLE_SECONDS: Final = 30.0  # for one answer
+MOST_PAGES: Final = 20
+_PAGE: Final = 100  # entries: with the longest descriptions they stay below LARGEST_OCTETS
+_WRONG_PASSWORD_SECONDS: Final = 600.0  # doubled each time; longer than the portal locks anybody out
+_LONGEST_SECONDS: Final = 6 * 3600.0
+_NOT_TAKEN: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 _CHUNK: Final = 65_536
 _SHOWN: Final = 200  # characters of an error text of the portal's
 
@@ -59,22 +68,43 @@ class PortalClient:
     def __init__(self, login: PortalLogin, context: ssl.SSLContext) -> None:
         self._login = login
         self._session: SecretBytes | None = None
-        self._opener = opener(context)
+        self._line = Line()
+        self._opener = opener(context, self._line)
+        self._sign_in_at = -math.inf
+        self._wrong_passwords = 0
+        self._end = math.inf
+
+    def begin(self, seconds: float) -> None:
+        """What is asked from now on is to be done within so many seconds."""
+        self._end = time.monotonic() + seconds
 
     def tickets(self) -> tuple[results.TicketView, ...]:
-        """The tickets of this login, each with its file. PortalError says what to do."""
-        views = self._ask("GET", "/tickets", None, results.Tickets).tickets
-        return tuple(
-            one if one.configuration or one.revoked is not None else self._whole(one) for one in views
-        )
+        """The tickets of this login, newest first, without their files. PortalError says what to do."""
+        found: list[results.TicketView] = []
+        after = ""
+        for _ in range(MOST_PAGES):
+            path = f"/tickets?limit={_PAGE}" + (f"&after={_quoted(after)}" if after else "")
+            page = self._ask("GET", path, None, results.Tickets)
+            found += page.tickets
+            after = page.after
+            if not after:
+                break
+        return tuple(found)
 
-    def _whole(self, view: results.TicketView) -> results.TicketView:
-        return self._ask("GET", f"/tickets/{_quoted(view.id)}", None, results.TicketView)
+    def ticket(self, name: str) -> results.TicketView:
+        """A ticket with its file."""
+        return self._ask("GET", f"/tickets/{_quoted(name)}", None, results.TicketView)
 
-    def transmissions(self) -> tuple[results.Transmission, ...]:
-        """What is on or coming: the first 500."""
-        found = self._ask("GET", "/transmissions?state=both&limit=500", None, results.Transmissions)
-        return found.transmissions
+    def transmissions(self) -> Iterator[results.Transmission]:
+        """What is on or coming, by its start, asked for page by page."""
+        after = ""
+        for _ in range(MOST_PAGES):
+            path = f"/transmissions?state=both&limit={_PAGE}" + (f"&after={_quoted(after)}" if after else "")
+            page = self._ask("GET", path, None, results.Transmissions)
+            yield from page.transmissions
+            after = page.after
+            if not after:
+                return
 
     def get_ticket(self, transmission: str) -> results.TicketView:
         """A ticket that costs nothing; PortalError when there is none for this login."""
@@ -91,7 +121,7 @@ class PortalClient:
             try:
                 return self._request(method, path, body, kind, self._session)
             except PortalError as error:
-                if error.status != http.HTTPStatus.UNAUTHORIZED:
+                if error.status != HTTPStatus.UNAUTHORIZED:
                     raise
         self._session = self._sign_in()
         return self._request(method, path, body, kind, self._session)
@@ -100,8 +130,23 @@ class PortalClient:
         password = self._login.password
         if password is None:
             raise PortalError("nothing to sign in with")
+        wait = self._sign_in_at - time.monotonic()
+        if wait > 0:
+            raise PortalError(
+                f"the portal did not take the password, which it is not shown again for {wait:.0f} s; "
+                "put it right and start the member again"
+            )
         body = {"login": self._login.login, "password": password.reveal().decode("utf-8", "replace")}
-        signed_in = self._request("POST", "/sessions", body, results.SignedIn, None)
+        try:
+            signed_in = self._request("POST", "/sessions", body, results.SignedIn, None)
+        except PortalError as error:
+            if error.status in _NOT_TAKEN:
+                # Every wrong one brings the account's lock-out nearer, or keeps it up.
+                wait = min(_WRONG_PASSWORD_SECONDS * 2.0 ** min(self._wrong_passwords, 16), _LONGEST_SECONDS)
+                self._wrong_passwords += 1
+                self._sign_in_at = time.monotonic() + wait
+            raise
+        self._wrong_passwords = 0
         return SecretBytes(signed_in.token.encode())
 
     def _request(self, method: str, path: str, body: object, kind: type[T], token: SecretBytes | None) -> T:
@@ -115,16 +160,30 @@ class PortalClient:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         what = f"{method} {self._login.url}/api/v1{path.partition('?')[0]}"
+        seconds = min(WHOLE_SECONDS, self._end - time.monotonic())
+        if seconds <= 0:
+            raise PortalError(f"{what}: no time is left for it")
+        self._line.begin()
+        # A step that is bounded is not enough: there may be steps without an end, such as 100 Continue.
+        timer = threading.Timer(seconds, self._line.hang_up)
+        timer.daemon = True
+        timer.start()
+        late = f"{what}: the answer takes more than {seconds:.0f} s"
         try:
             with self._opener.open(request, timeout=SOCKET_SECONDS) as answer:
                 octets = _bounded(answer, what)
         except urllib.error.HTTPError as error:
             with error:
                 raise PortalError(_refusal(what, error), error.code) from None
-        except urllib.error.URLError as error:
-            raise PortalError(f"{what}: {_reason(error.reason)}") from None
         except (OSError, http.client.HTTPException) as error:
-            raise PortalError(f"{what}: {_reason(error)}") from None
+            if self._line.cut:
+                raise PortalError(late) from None
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            raise PortalError(f"{what}: {_reason(reason)}") from None
+        finally:
+            timer.cancel()
+        if self._line.cut:
+            raise PortalError(late)
         try:
             return msgspec.json.decode(octets, type=kind)
         except (msgspec.DecodeError, RecursionError) as error:
@@ -143,15 +202,12 @@ def _quoted(text: str) -> str:
 
 
 def _bounded(answer: Any, what: str) -> bytes:
-    """The body, unless it is too long or takes too long."""
+    """The body, unless it is too long."""
     octets = bytearray()
-    end = time.monotonic() + WHOLE_SECONDS
     while chunk := answer.read1(_CHUNK):
         octets += chunk
         if len(octets) > LARGEST_OCTETS:
             raise PortalError(f"{what}: the answer has more than {LARGEST_OCTETS} octets")
-        if time.monotonic() > end:
-            raise PortalError(f"{what}: the answer takes more than {WHOLE_SECONDS:.0f} s")
     return bytes(octets)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import ipaddress
+import socket
 import ssl
 import urllib.parse
 import urllib.request
@@ -49,8 +52,62 @@ class _NoRedirection(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def opener(context: ssl.SSLContext) -> urllib.request.OpenerDirector:
+class Line:
+    """The connection that is asked on, so that another thread can end it."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self.cut = False  # by us, since ``begin``
+
+    def begin(self) -> None:
+        self._socket, self.cut = None, False
+
+    def taken(self, opened: socket.socket) -> None:
+        self._socket = opened
+
+    def hang_up(self) -> None:
+        """Whoever reads or writes there fails at once."""
+        self.cut = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                # Not that of SSLSocket, which would take TLS away from under the thread that reads.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, line: Line) -> None:
+        super().__init__()
+        self._line = line
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        line = self._line
+
+        class Connection(http.client.HTTPConnection):
+            def connect(self) -> None:
+                super().connect()
+                line.taken(self.sock)
+
+        return self.do_open(Connection, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, line: Line, context: ssl.SSLContext) -> None:
+        super().__init__(context=context)
+        self._line, self._verifying = line, context
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        line = self._line
+
+        class Connection(http.client.HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                line.taken(self.sock)
+
+        return self.do_open(Connection, req, context=self._verifying)
+
+
+def opener(context: ssl.SSLContext, line: Line) -> urllib.request.OpenerDirector:
     """Asks the portal itself: no proxy of the environment, no redirection."""
     return urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), _NoRedirection()
+        urllib.request.ProxyHandler({}), _Http(line), _Https(line, context), _NoRedirection()
     )

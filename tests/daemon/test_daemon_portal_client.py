@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -79,6 +81,7 @@ class FakePortal:
         self.valid = {"Bearer token"}
         self.instead: Callable[[str], Answer | None] = lambda path: None
         self.url = ""
+        self.most = 500  # entries of a page
 
     def answer(self, method: str, path: str, authorization: str, body: bytes) -> Answer:
         self.asked.append((method, path, authorization))
@@ -107,13 +110,16 @@ class FakePortal:
             return plain({"token": f"session{self.sessions}", "expires": ENDS, "account": account}, 201)
         if authorization not in self.valid:
             return problem(401, "sign in first")
+        path, _, query = path.partition("?")
         if path == "/api/v1/tickets":
-            return plain({"tickets": [one | {"secret": ""} for one in self.tickets]})
+            shown, after = self.page(self.tickets, query)
+            return plain({"tickets": [one | {"secret": ""} for one in shown], "after": after})
         if path.startswith("/api/v1/tickets/"):
             (found,) = [one for one in self.tickets if path.endswith(one["id"])]
             return plain(found | {"configuration": found.get("whole", found["configuration"])})
-        if path.startswith("/api/v1/transmissions?"):
-            return plain({"transmissions": self.catalogue, "after": ""})
+        if path == "/api/v1/transmissions":
+            shown, after = self.page(self.catalogue, query)
+            return plain({"transmissions": shown, "after": after})
         number = int(path.split("/")[4].partition("-")[2])
         (found,) = [one for one in self.catalogue if one["id"] == f"concert-{number}"]
         if "vouchers" in found["ways"]:
@@ -121,6 +127,13 @@ class FakePortal:
         found["ticket"] = ticket_id(number)
         self.tickets.append(view(number))
         return plain(view(number), 201)
+
+    def page(self, entries: list[dict[str, Any]], query: str) -> tuple[list[dict[str, Any]], str]:
+        """Some of them, and where the next page begins."""
+        asked = dict(urllib.parse.parse_qsl(query))
+        begin = int(asked.get("after", "0"))
+        end = begin + min(int(asked["limit"]), self.most)
+        return entries[begin:end], str(end) if end < len(entries) else ""
 
 
 def plain(document: Any, status: int = 200) -> Answer:
@@ -197,7 +210,10 @@ def test_the_tickets_of_a_login(portal: FakePortal) -> None:
     assert set(found.tickets) == {ticket_id(1), ticket_id(2)}
     assert found.complaints == {}
     assert found.tickets[ticket_id(1)].join.interface == "lo"
-    assert [path for _, path, _ in portal.asked] == ["/api/v1/tickets", f"/api/v1/tickets/{ticket_id(2)}"]
+    assert [path for _, path, _ in portal.asked] == [
+        "/api/v1/tickets?limit=100",
+        f"/api/v1/tickets/{ticket_id(2)}",
+    ]
     assert tickets(portal).look(ENDS).tickets == {}
 
 
@@ -288,10 +304,6 @@ def test_an_answer_without_an_end_is_cut(portal: FakePortal, monkeypatch: pytest
     portal.instead = lambda path: (200, {}, b" " * 100_001)
     with pytest.raises(PortalError, match="more than 100000 octets"):
         client(portal).tickets()
-    monkeypatch.setattr(portal_client, "WHOLE_SECONDS", -1.0)
-    portal.instead = lambda path: (200, {}, b" " * 10)
-    with pytest.raises(PortalError, match="the answer takes more"):
-        client(portal).tickets()
 
 
 def test_a_short_answer_and_a_silent_portal(portal: FakePortal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +312,7 @@ def test_a_short_answer_and_a_silent_portal(portal: FakePortal, monkeypatch: pyt
     with pytest.raises(PortalError, match=r"no answer within|not an answer|IncompleteRead"):
         client(portal).tickets()
     held = threading.Event()
-    portal.instead = lambda path: (held.wait(5), (200, {}, b""))[1]
+    portal.instead = lambda path: (held.wait(60), (200, {}, b""))[1]
     with pytest.raises(PortalError, match="no answer within"):
         client(portal).tickets()
     held.set()
@@ -374,15 +386,158 @@ def test_what_is_a_portal() -> None:
 
 
 def test_the_loop_does_not_wait_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal_tickets, "THREAD_SECONDS", 0.05)
     held = threading.Event()
 
     async def run() -> None:
         assert await in_thread(lambda: 7) == 7
         with pytest.raises(ZeroDivisionError):
             await in_thread(lambda: 1 // 0)
+        monkeypatch.setattr(portal_tickets, "THREAD_SECONDS", 0.05)
         with pytest.raises(LocalError, match="has not answered"):
-            await in_thread(lambda: held.wait(5))
+            await in_thread(lambda: held.wait(60))
 
     asyncio.run(run())  # returns although the thread has not
     held.set()
+
+
+def test_more_tickets_than_a_page_has(portal: FakePortal) -> None:
+    portal.most = 2
+    portal.tickets = [view(n, revoked=STARTS) for n in range(10, 15)] + [view(1), view(2)]
+    assert set(tickets(portal).look(NOW).tickets) == {ticket_id(1), ticket_id(2)}
+    # Pages without an end are not followed without an end.
+    portal.asked.clear()
+    portal.instead = lambda path: plain({"tickets": [], "after": "1"})
+    assert client(portal).tickets() == ()
+    assert len(portal.asked) == portal_client.MOST_PAGES
+
+
+def test_a_file_is_asked_for_when_there_is_something_new(portal: FakePortal) -> None:
+    portal.tickets = [view(1, configuration="", whole=ticket_text(1)), view(2, configuration="", ends=STARTS)]
+    portal.tickets[1]["transmission"]["ends"] = STARTS - 1  # over: its file is of no interest
+    mine = tickets(portal)
+    for _ in range(5):
+        assert set(mine.look(NOW).tickets) == {ticket_id(1)}
+    wholes = [path for _, path, _ in portal.asked if ticket_id(1) in path or ticket_id(2) in path]
+    assert wholes == [f"/api/v1/tickets/{ticket_id(1)}"]
+    later = ticket_text(1, ends=ENDS + 60)
+    portal.tickets[0] |= {"transmission": transmission(1, ends=ENDS + 60), "whole": later}
+    assert mine.look(NOW).tickets[ticket_id(1)].ends == ENDS + 60
+
+
+def test_a_catalogue_that_cannot_be_read_takes_no_ticket_away(portal: FakePortal) -> None:
+    portal.tickets = [view(1)]
+    for answer in (
+        problem(403, "the token has no scope read"),
+        (200, {}, b" " * (portal_client.LARGEST_OCTETS + 1)),
+    ):
+        portal.instead = lambda path, a=answer: a if "transmissions" in path else None  # type: ignore[misc]
+        found = tickets(portal, free=True).look(NOW)
+        assert set(found.tickets) == {ticket_id(1)}
+        assert "transmissions" in found.complaints["catalogue"]
+
+
+def test_what_anybody_offers_is_in_nobodys_way(portal: FakePortal) -> None:
+    """A sender makes transmissions without end that cost nothing and begin before all others."""
+    paid = transmission(200, price={"amount": 250, "currency": "EUR"}, starts=STARTS + 9000, ends=ENDS + 9000)
+    portal.tickets = [view(200, transmission=paid, configuration=ticket_text(200, ends=ENDS + 9000))]
+    portal.catalogue = [transmission(n) for n in range(1, 200)]
+    mine = tickets(portal, free=True)
+    for _ in range(30):
+        found = mine.look(NOW)
+        assert ticket_id(200) in found.tickets
+    assert len(found.tickets) <= 64
+    # Nor in that of what was got before, by whatever means.
+    portal.tickets += [view(n) for n in range(100, 199)] + [view(n) for n in range(201, 240)]
+    assert ticket_id(200) in mine.look(NOW).tickets
+
+
+def test_what_was_revoked_is_not_got_again(portal: FakePortal) -> None:
+    portal.catalogue = [transmission(1)]
+    mine = tickets(portal, free=True)
+    assert set(mine.look(NOW).tickets) == {ticket_id(1)}
+    portal.tickets[0]["revoked"] = STARTS
+    portal.catalogue[0]["ticket"] = ""
+    assert mine.look(NOW).tickets == {}
+    assert len([one for one in portal.asked if one[0] == "POST"]) == 1
+
+
+def test_a_wrong_password_is_not_shown_again_and_again(
+    portal: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account would be locked out as long as the member runs."""
+    portal.valid = set()
+    one = client(portal, "incorrect horse")
+    for _ in range(10):
+        with pytest.raises(PortalError, match=r"wrong login or password|not shown again for \d+ s"):
+            one.tickets()
+    assert len(portal.asked) == 1
+    # A portal that fails otherwise is asked as before.
+    other = client(portal, "correct horse")
+    portal.instead = lambda path: problem(503, "not now")
+    for _ in range(3):
+        with pytest.raises(PortalError, match="503 not now"):
+            other.tickets()
+    portal.instead = lambda path: None
+    assert other.tickets() == ()
+
+
+def endless(octets: bytes, wrap: ssl.SSLContext | None) -> tuple[socket.socket, threading.Thread]:
+    """A portal that goes on saying this, in TLS or not."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection if wrap is None else wrap.wrap_socket(connection, server_side=True) as open_one:
+                while True:
+                    open_one.sendall(octets)
+                    time.sleep(0.001)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return listener, thread
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize(
+    "octets",
+    [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: b", b"x"],
+    ids=["100 without end", "headers without end", "a line without end"],
+)
+def test_a_portal_that_never_comes_to_the_point(
+    octets: bytes, encrypted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portal_client, "WHOLE_SECONDS", 0.2)
+    authority = make_authority("ca", time.time(), 10, SeededRng("portal"))
+    ca = write(tmp_path, "ca.crt", authority.certificate_pem.decode())
+    listener, thread = endless(octets, tls(tmp_path, authority, "ipv4:127.0.0.1") if encrypted else None)
+    scheme = "https" if encrypted else "http"
+    login = PortalLogin(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", SecretBytes(b"token"))
+    begun = time.monotonic()
+    with pytest.raises(PortalError, match=r"^GET http"):
+        PortalClient(login, tls_context(ca) if encrypted else PLAIN).tickets()
+    assert time.monotonic() - begun < 10
+    thread.join(10)
+    assert not thread.is_alive()
+    listener.close()
+
+
+def test_one_look_at_a_time(portal: FakePortal) -> None:
+    """Who gives up waiting for a look does not begin another one beside it."""
+    held, inside = threading.Event(), threading.Event()
+
+    def slow(path: str) -> Answer | None:
+        inside.set()
+        held.wait(10)
+        return None
+
+    portal.instead = slow
+    mine = tickets(portal)
+    thread = threading.Thread(target=mine.look, args=(NOW,))
+    thread.start()
+    assert inside.wait(10)
+    with pytest.raises(PortalError, match="has not answered the last look"):
+        mine.look(NOW)
+    held.set()
+    thread.join(10)
+    assert mine.look(NOW).tickets == {}

@@ -10,7 +10,7 @@ ENDS = STARTS + 7200
 
 
 def ticket_id(number: int = 1) -> str:
-    return "t-" + "abcdefghij"[number % 10] * 19 + "abcdefghij"[number // 10]
+    return "t-" + "abcdefghij"[number % 10] * 19 + "abcdefghijklmnopqrstuvwxyz"[number // 10]
 
 
 def instant(seconds: float) -> str:
