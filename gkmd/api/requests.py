@@ -321,9 +321,10 @@ class IssueTicket(Strict):
     login: Annotated[str, Meta(max_length=64)] = ""
 
 
-class RedeemVoucher(Strict):
-class ListTickets(Page):
-    """Newest first."""
+class ListTickets(Page, kw_only=True):
+    """Newest first. ``live``: without those that are revoked or whose transmission is over."""
+
+    live: bool = False
 
 
 class ListPayments(Page):

@@ -25,7 +25,7 @@ _LINES: Final = ("at", "kind", "party", "name", "gross", "fee", "net")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 def statement(desk: Desk, id: str, as_csv: bool) -> None:
     """The statement of the reservation ID: receivers, gross, fees, net."""
-    found = desk.call("statement", id=id)
+    found = desk.whole("statement", "lines", id=id)
     if as_csv:
         from gkmd.api.statement_csv import statement_csv
 
@@ -61,9 +61,10 @@ def ledger() -> None:
 
 
 @desk_command(ledger)
-def accounts(desk: Desk) -> None:
+@click.option("--search", default="", metavar="TEXT", help="Only what has this in its name.")
+def accounts(desk: Desk, search: str) -> None:
     """All accounts with their balances."""
-    found = desk.call("ledger")
+    found = desk.whole("ledger", "accounts", search=search)
 
     def text(view: dict[str, Any]) -> str:
         shown = [one | {"balance": minor(one["balance"], one["currency"])} for one in view["accounts"]]
@@ -77,9 +78,13 @@ def accounts(desk: Desk) -> None:
 
 @desk_command(ledger)
 @click.option("--account", default="", metavar="ACCOUNT", help="Only what touches this account.")
-def entries(desk: Desk, account: str) -> None:
+@click.option("-n", "--lines", type=click.IntRange(1), metavar="NUMBER", help="Only the last so many.")
+def entries(desk: Desk, account: str, lines: int | None) -> None:
     """All entries, oldest first."""
-    found = desk.pages("ledger-entries", "entries", account=account)
+    if lines is None:
+        found = desk.pages("ledger-entries", "entries", account=account)
+    else:
+        found = desk.last("ledger-entries", "entries", lines, account=account)
 
     def text(view: list[dict[str, Any]]) -> str:
         shown = [
@@ -114,7 +119,7 @@ def vouchers_new(desk: Desk, value: str, count: int) -> None:
 def vouchers_list(desk: Desk) -> None:
     """The batches, and how many codes of each are used."""
     columns = ("batch", "value", "count", "used", "created", "revoked")
-    found = desk.call("value-voucher-list")["batches"]
+    found = desk.pages("value-voucher-list", "batches")
     desk.show(found, lambda them: rows(them, columns, "no vouchers", ("created", "revoked")))
 
 
@@ -136,22 +141,7 @@ def audit() -> None:
 @click.option("-n", "--lines", type=int, default=50, show_default=True, metavar="NUMBER", help="How many.")
 def log(desk: Desk, subject: str, actor: str, lines: int) -> None:
     """The last lines of the log."""
-    found: list[dict[str, Any]] = []
-    after = ""
-    while len(found) < lines:
-        page = desk.call(
-            "audit",
-            subject=subject,
-            actor=actor,
-            newest=True,
-            after=after,
-            limit=min(500, lines - len(found)),
-        )
-        found += page["lines"]
-        after = page["after"]
-        if not after:
-            break
-    found.reverse()
+    found = desk.last("audit", "lines", lines, subject=subject, actor=actor)
 
     def text(view: list[dict[str, Any]]) -> str:
         shown = [

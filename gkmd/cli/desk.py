@@ -43,14 +43,34 @@ class Desk:
 
     def pages(self, operation: str, member: str, **request: Any) -> list[Any]:
         """All rows of a paged operation."""
+        rows: list[Any] = self.whole(operation, member, **request)[member]
+        return rows
+
+    def whole(self, operation: str, member: str, **request: Any) -> dict[str, Any]:
+        """The result of a paged operation with the rows of all its pages. What else it says is of the last
+        page, which knows of all that the others have.
+        """
         rows: list[Any] = []
         after = ""
         while True:
-            page = self.call(operation, after=after, limit=_PAGE, **request)
+            page: dict[str, Any] = self.call(operation, after=after, limit=_PAGE, **request)
+            rows += page[member]
+            after = page.pop("after")
+            if not after:
+                return page | {member: rows}
+
+    def last(self, operation: str, member: str, count: int, **request: Any) -> list[Any]:
+        """The newest rows of a paged operation, the newest of them at the end."""
+        rows: list[Any] = []
+        after = ""
+        while len(rows) < count:
+            limit = min(_PAGE, count - len(rows))
+            page = self.call(operation, newest=True, after=after, limit=limit, **request)
             rows += page[member]
             after = page["after"]
             if not after:
-                return rows
+                break
+        return rows[::-1]
 
     def show(self, result: Any, text: Callable[[Any], str]) -> None:
         click.echo(json.dumps(result, indent=2) if self.as_json else printable(text(result)))

@@ -100,7 +100,9 @@ def _show(view: dict[str, Any]) -> str:
 @desk_command(reserve)
 @click.argument("title")
 @click.option("--start", required=True, metavar="TIME", help="Such as 2026-12-24T18:00.")
-@click.option("--duration", required=True, metavar="TIME", help="Such as 90m.")
+@click.option(
+    "--duration", required=True, metavar="TIME", help="Such as 90m, 1h30m or 1:30; a number needs its unit."
+)
 @click.option("--time-zone", default="UTC", show_default=True, metavar="ZONE", help="Such as Europe/Berlin.")
 @click.option("--description", default="", metavar="TEXT", help="For receivers to read.")
 @click.option("--lead", default="60s", show_default=True, metavar="TIME", help="Keys are given out so early.")
@@ -158,6 +160,7 @@ def new(
 @desk_command(reserve, "list")
 @click.option("--state", type=_STATE, default="all", help="Only these.")
 @click.option("--owner", default="", metavar="LOGIN", help="Of this sender (operators).")
+@click.option("--search", default="", metavar="TEXT", help="Only what has this in its title.")
 def list_(desk: Desk, **given: Any) -> None:
     """My reservations; an operator's: everybody's."""
     found = desk.pages("reservation-list", "reservations", **given)
@@ -176,8 +179,8 @@ def show(desk: Desk, id: str) -> None:
 @click.option("--title", metavar="TEXT", help="Another title.")
 @click.option("--description", metavar="TEXT", help="Another description.")
 @click.option("--start", metavar="TIME", help="Another start.")
-@click.option("--duration", metavar="TIME", help="Longer or shorter.")
-@click.option("--lead", metavar="TIME", help="Keys are given out so early.")
+@click.option("--duration", metavar="TIME", help="Longer or shorter: in all, such as 2h.")
+@click.option("--lead", metavar="TIME", help="Keys are given out so early, such as 15m.")
 @click.option("--capacity", type=int, metavar="NUMBER", help="Most members at once; 0: no limit.")
 @click.option("--visibility", type=click.Choice(["public", "unlisted", "private"]), help="Who sees it.")
 @click.option(
@@ -215,10 +218,11 @@ def cancel(desk: Desk, id: str, reason: str, yes: bool) -> None:
 
 @desk_command(reserve)
 @click.argument("id")
-def receivers(desk: Desk, id: str) -> None:
+@click.option("--search", default="", metavar="TEXT", help="Only who has this in the name.")
+def receivers(desk: Desk, id: str, search: str) -> None:
     """Who was admitted, and who is a member now."""
     columns = ("party", "name", "by", "charged", "refunded", "evicted", "member", "at")
-    found = desk.pages("receiver-list", "receivers", id=id)
+    found = desk.pages("receiver-list", "receivers", id=id, search=search)
     desk.show(found, lambda them: rows(them, columns, "nobody was admitted yet", ("at",)))
 
 
@@ -282,9 +286,10 @@ def names() -> None:
 
 @desk_command(names, "list")
 @click.argument("id")
-def names_list(desk: Desk, id: str) -> None:
+@click.option("--search", default="", metavar="TEXT", help="Only names that have this in them.")
+def names_list(desk: Desk, id: str, search: str) -> None:
     """The names; never their passwords."""
-    found = desk.pages("names-list", "names", id=id)
+    found = desk.pages("names-list", "names", id=id, search=search)
     desk.show(found, lambda them: rows(them, ("name", "password"), "the list is empty"))
 
 
@@ -327,7 +332,7 @@ def vouchers_new(desk: Desk, id: str, count: int) -> None:
 def vouchers_list(desk: Desk, id: str) -> None:
     """The batches, and how many codes of each are used."""
     columns = ("batch", "count", "held", "used", "created", "revoked")
-    found = desk.call("voucher-list", id=id)["batches"]
+    found = desk.pages("voucher-list", "batches", id=id)
     desk.show(found, lambda them: rows(them, columns, "no vouchers", ("created", "revoked")))
 
 

@@ -16,7 +16,7 @@ _MOST_OCTETS = 2048
 def key_options(command: Any) -> Any:
     """Taken out of what the command was given by ``keys_given``."""
     for option in (
-        click.option("--supplied-lifetime", metavar="TIME", help="It lives so long."),
+        click.option("--supplied-lifetime", metavar="TIME", help="It lives so long, such as 2h."),
         click.option(
             "--supplied-key",
             type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -25,8 +25,8 @@ def key_options(command: Any) -> Any:
         ),
         click.option("--supplied-spi", metavar="SPI", help="An SA of your own, such as 0x1234abcd."),
         click.option("--rekey-auth", type=click.Choice(["signature", "implicit"]), help="Of the rekeys."),
-        click.option("--kek-lifetime", metavar="TIME", help="Of the keys that protect rekeys."),
-        click.option("--tek-lifetime", metavar="TIME", help="Of the keys of the data."),
+        click.option("--kek-lifetime", metavar="TIME", help="Of the keys that protect rekeys, such as 4h."),
+        click.option("--tek-lifetime", metavar="TIME", help="Of the keys of the data, such as 1h."),
         click.option("--integrity", metavar="NAME", help="For a cipher that needs one."),
         click.option("--cipher", metavar="NAME", help="Of the data, such as aes-gcm-16-256."),
         click.option("--mode", type=click.Choice(["transport", "tunnel"]), help="Of the data's SAs."),

@@ -67,8 +67,8 @@ def cell(value: Any) -> str:
 
 
 def seconds_of(text: str) -> int:
-    """``1h30m``, ``45m``, ``90s``, ``1:30``, ``90`` (seconds); LocalError for what is no duration."""
-    found = duration.seconds_of(text, bare=1)
-    if found is None:
-        raise LocalError(f"duration {text[:40]!r}: write 90m, 1h30m, 45s or 1:30 (hours and minutes)")
-    return found
+    """``1h30m``, ``45m``, ``90s``, ``1:30``; LocalError for what is no duration."""
+    try:
+        return duration.seconds_of(text)
+    except ValueError as error:
+        raise LocalError(f"duration: {error}") from None

@@ -67,7 +67,7 @@ def get(
 @desk_command(ticket, "list")
 def list_(desk: Desk) -> None:
     """My tickets."""
-    found = desk.call("ticket-list")["tickets"]
+    found = desk.pages("ticket-list", "tickets")
     flat = [
         one | {"title": one["transmission"]["title"], "starts": one["transmission"]["starts"]}
         for one in found

@@ -113,11 +113,12 @@ class Faults:
         return {"amount": found.amount, "currency": found.currency}
 
     def duration(self, field: str, text: str) -> int | None:
-        """Seconds of ``1h30m``, ``90s``, ``1:30`` (hours and minutes); a bare number is minutes."""
-        found = seconds_of(text, bare=60)
-        if found is None:
-            self.add(field, f"{text[:40]!r} is no duration; write 90m, 1h30m, 45s or 1:30")
-        return found
+        """Seconds of ``1h30m``, ``90s``, ``1:30`` (hours and minutes); a number needs its unit."""
+        try:
+            return seconds_of(text)
+        except ValueError as error:
+            self.add(field, str(error))
+            return None
 
     def whole(self, field: str, text: str, default: int | None = None) -> int | None:
         text = text.strip()

@@ -126,7 +126,7 @@ def test_hosts(asked: list[tuple[str, dict[str, Any]]], text: str, host: dict[st
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("90", 90),
+        ("0", 0),
         ("90s", 90),
         ("45m", 2700),
         ("1h30m", 5400),
@@ -137,6 +137,11 @@ def test_hosts(asked: list[tuple[str, dict[str, Any]]], text: str, host: dict[st
 )
 def test_durations(text: str, seconds: int) -> None:
     assert seconds_of(text) == seconds
+
+
+def test_a_number_without_a_unit_is_asked_about() -> None:
+    with pytest.raises(LocalError, match="90 of what.*90m for minutes, 90s for seconds"):
+        seconds_of("90")
 
 
 @pytest.mark.parametrize("text", ["", "h", "1.5h", "-1", "1y", "1h30", "9" * 30, "1:60", "30m1h", "²m"])

@@ -7,6 +7,8 @@ import asyncio
 import pytest
 from portal_rig import START, Browser, Site
 
+from gkmd.api import requests as q
+
 CONCERT: dict[str, object] = {"title": "Concert", "start": START, "ways": ["open"]}
 
 
@@ -314,3 +316,15 @@ def test_nobody_else_comes_in(site: Site, sender: Browser) -> None:
     for action in ("/extend", "/cancel", "/sender-ticket", "/vouchers"):
         data = {"csrf": word, "duration": "2h", "count": "1", "label": "sender", "version": "0"}
         assert other.post(path + action, data).status_code == 404
+
+
+def test_a_number_without_a_unit_is_asked_about(site: Site, sender: Browser) -> None:
+    wrong = sender.submit("/reservations/new", "/reservations", **CONCERT, duration="90", lead="15")
+    assert wrong.status_code == 422
+    assert "90 of what? write 90m for minutes, 90s for seconds" in wrong.text
+    assert "15 of what?" in wrong.text
+    path = reserve(sender, duration="90m", lead="0")
+    assert "90 of what?" in sender.submit(path, f"{path}/extend", duration="90").text
+    assert sender.submit(path, f"{path}/extend", duration="1:45").status_code == 303
+    (made,) = site.rig.do("reservation-list", q.ListReservations()).reservations
+    assert (made.duration, made.lead) == (6300, 0)

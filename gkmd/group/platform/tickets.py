@@ -318,14 +318,15 @@ class Tickets:
     def _list(self, request: q.ListTickets, work: Work) -> r.Tickets:
         """Newest first."""
         mine = self._of_party.find(account_of(work.who).id).values()
-        rows = ((place(one.created, one.id), one) for one in mine)
+        found = ((one, self._facts.get(Reservation, one.reservation)) for one in mine)
+        rows = (
+            (place(ticket.created, ticket.id), (ticket, reservation))
+            for ticket, reservation in found
+            if reservation is not None
+            and not (request.live and (ticket.revoked or not schedule.is_live(reservation, work.now)))
+        )
         shown, after = page(rows, request.after, request.limit, newest=True)
-        views = []
-        for ticket in shown:
-            reservation = self._facts.get(Reservation, ticket.reservation)
-            if reservation is not None:
-                views.append(self._view(ticket, reservation, work, secret=False))
-        return r.Tickets(tuple(views), after)
+        return r.Tickets(tuple(self._view(*one, work, secret=False) for one in shown), after)
 
     def _show(self, request: q.ById, work: Work) -> r.TicketView:
         ticket, reservation = self._own(request.id, work)
