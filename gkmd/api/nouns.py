@@ -19,7 +19,18 @@ Currency: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]{3}" + END)]
 Role: TypeAlias = Literal["receiver", "sender", "operator"]
 Scope: TypeAlias = Literal["read", "reserve", "tickets", "billing", "operate"]
 Visibility: TypeAlias = Literal["public", "unlisted", "private"]
+ProviderFinding: TypeAlias = Literal[
+    "works",
+    "unreachable",  # no connection, or it ended
+    "late",  # no answer in time
+    "error",  # it answered that it will not
+    "senseless",  # its answer cannot be read
+    "astray",  # it sends payers to a page that is not its own
+    "other-id",  # it knows the payment by another id than before
+    "unknown",  # the portal does not know where it is
+]
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=500)]
+Search: TypeAlias = Annotated[str, Meta(max_length=100)]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=10_000)]
 Instant: TypeAlias = float
 
@@ -30,7 +41,6 @@ class Strict(Struct, forbid_unknown_fields=True):
 
 class Amount(Strict):
     """Minor units of a currency; 250 EUR is 2.50 euro."""
-Search: TypeAlias = Annotated[str, Meta(max_length=100)]
 
     amount: Annotated[int, Meta(ge=0, le=10**12)]
     currency: Currency

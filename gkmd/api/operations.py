@@ -124,4 +124,12 @@ OPERATIONS: Final = _table(
     Operation("health", "GET", "/health", q.Nothing, r.Health, "operator", "operate", "How the server is"),
     Operation("metrics", "GET", "/metrics", q.Nothing, r.Metrics, "operator", "operate", "Metrics for Prometheus"),
 )
+
+# What the portal says about itself, on its own socket only. They are no part of the REST API: nobody but the
+# portal writes such lines of the audit log.
+REPORTS: Final = _table(
+    Operation("refusal-report", "POST", "", q.RefusalReport, r.Nothing, "anyone", None, "A request was refused before it came to the key server"),
+    Operation("provider-report", "POST", "", q.ProviderReport, r.Nothing, "signed-in", None, "How a payment provider took a payment that was begun"),
+)
 # fmt: on
+PORTALS: Final = OPERATIONS | REPORTS

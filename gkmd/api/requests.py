@@ -16,11 +16,12 @@ from gkmd.api.nouns import (
     Login,
     Page,
     Password,
+    ProviderFinding,
     Role,
     Rule,
     Scope,
-    SecurityPolicy,
     Search,
+    SecurityPolicy,
     Strict,
     SuppliedKeys,
     Text,
@@ -179,8 +180,8 @@ class ListReservations(Page, kw_only=True):
 
     state: Literal["all", "coming", "open", "over", "cancelled"] = "all"
     owner: Annotated[str, Meta(max_length=64)] = ""
-
     search: Search = ""
+
 
 class ChangeReservation(Strict):
     """What is not given stays. ``version`` is that of the view that the change was made from; 0 takes any."""
@@ -211,11 +212,11 @@ class SenderTicket(Strict):
 
 
 class NamesOf(Page, kw_only=True):
-    id: Id
     """``search``: in the name."""
 
-
+    id: Id
     search: Search = ""
+
 
 class NamesImport(Strict):
     """``broken``: lines of the file that were wrong, for the audit log; 0 when that was not the reason."""
@@ -268,17 +269,16 @@ class CreateValueVouchers(Strict):
     once: Annotated[str, Meta(max_length=100)] = ""
 
 
-class RevokeBatch(Strict):
 class BatchesOf(Page, kw_only=True):
     id: Id
 
 
+class RevokeBatch(Strict):
     id: Id
     batch: Id
 
 
 class ReceiversOf(Page, kw_only=True):
-    id: Id
     """``search``: in the name."""
 
     id: Id
@@ -288,6 +288,7 @@ class ReceiversOf(Page, kw_only=True):
 class StatementOf(Page, kw_only=True):
     """A page of its lines; totals and receivers are those of the whole."""
 
+    id: Id
 
 
 class Evict(Strict):
@@ -331,6 +332,7 @@ class ListPayments(Page):
     """Newest first."""
 
 
+class RedeemVoucher(Strict):
     code: Annotated[str, Meta(min_length=4, max_length=64)]
 
 
@@ -357,6 +359,29 @@ class ProviderCall(Strict):
     signature: Annotated[str, Meta(max_length=1000)] = ""
 
 
+# --- What the portal reports ------------------------------------------------------------------------
+
+
+class RefusalReport(Strict):
+    """``operation`` was refused with ``code`` before the daemon heard of it; ``id`` as in its request.
+
+    ``fields`` are names, never what was in them.
+    """
+
+    operation: Annotated[str, Meta(max_length=40)]
+    code: Annotated[str, Meta(max_length=40)]
+    id: Annotated[str, Meta(max_length=100)] = ""
+    reason: Annotated[str, Meta(pattern=r"^[a-z-]{0,40}\Z")] = ""
+    fields: Annotated[tuple[Annotated[str, Meta(max_length=600)], ...], Meta(max_length=50)] = ()
+
+
+class ProviderReport(Strict):
+    """What became of the payment ``id`` at its provider. ``works`` after it did not: the trouble is over."""
+
+    id: Id
+    found: ProviderFinding
+
+
 # --- Operators --------------------------------------------------------------------------------------
 
 
@@ -368,8 +393,17 @@ class ListAudit(Page, kw_only=True):
     newest: bool = True
 
 
+class ListAccounts(Page, kw_only=True):
+    """``search``: in the ledger account's name."""
+
+    search: Search = ""
+
+
 class ListEntries(Page, kw_only=True):
+    """Newest first with ``newest``; ``account`` narrows it."""
+
     account: Annotated[str, Meta(max_length=200)] = ""
+    newest: bool = False
 
 
 class ListBatches(Page):
@@ -383,12 +417,3 @@ class MembersOf(Page, kw_only=True):
 
     group: Annotated[str, Meta(max_length=100)] = ""
     search: Search = ""
-class ListAccounts(Page, kw_only=True):
-    """``search``: in the ledger account's name."""
-
-    search: Search = ""
-
-
-    """Newest first with ``newest``; ``account`` narrows it."""
-
-    newest: bool = False

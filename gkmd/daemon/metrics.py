@@ -46,6 +46,7 @@ class Measured:
     takings: Mapping[str, Takings] = field(default_factory=dict)  # by currency
     ledger_balanced: bool = True
     audit_lines: int = 0
+    requests_refused: Mapping[str, int] = field(default_factory=dict)  # by code
 
 
 def text_of(measured: Measured) -> str:
@@ -108,6 +109,8 @@ class _Collector(Collector):
         yield _gauge("gkmd_fees_minor_units", "The platform's part, in minor units.", "currency", fees)
         yield _gauge("gkmd_ledger_balanced", "0 is a fault: report it.", value=m.ledger_balanced)
         yield _counter("gkmd_audit_lines", "Lines of the audit log.", value=m.audit_lines)
+        text = "Requests to the platform that were refused, by strangers, too."
+        yield _counter("gkmd_requests_refused", text, "code", m.requests_refused)
 
 
 def _gauge(

@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn, Protocol, cast
 
 import msgspec
 
-from gkmd.api.operations import OPERATIONS, Operation
+from gkmd.api.operations import OPERATIONS, PORTALS, Operation
 from gkmd.api.problem import FieldProblem, Problem
 from gkmd.core.change import Fact
 from gkmd.core.errors import StoreError
@@ -43,7 +43,9 @@ class Executor(Protocol):
     """What this needs of ``gkmd.group.platform.platform.Platform``."""
 
     def execute(self, call: Call, now: float) -> Outcome: ...
-    def malformed(self, operation: Operation, caller: Caller, problem: Problem, now: float) -> Failed: ...
+    def malformed(
+        self, operation: Operation, caller: Caller, problem: Problem, now: float, id: str = ""
+    ) -> Failed: ...
 
 
 class Driver(Protocol):
@@ -105,7 +107,8 @@ class PlatformService:
             raise Problem("bad-request", "token and origin are strings")
         if len(token) > _TOKEN_CHARACTERS or len(origin) > _ORIGIN_CHARACTERS:
             raise Problem("bad-request", "token or origin is too long")
-        operation = OPERATIONS.get(given["operation"]) if isinstance(given["operation"], str) else None
+        known = OPERATIONS if trusted else PORTALS
+        operation = known.get(given["operation"]) if isinstance(given["operation"], str) else None
         if operation is None:
             raise Problem("bad-request", f"there is no operation {str(given['operation'])[:40]!r}")
         operator = trusted and not token
@@ -122,7 +125,9 @@ class PlatformService:
         try:
             call = Call(operation.name, decoded(operation, request), caller)
         except Problem as problem:
-            failed = self._platform.malformed(operation, caller, problem, self._now())
+            id = request.get("id")
+            named = id if isinstance(id, str) else ""
+            failed = self._platform.malformed(operation, caller, problem, self._now(), named)
             if failed.left.changes:
                 await self._carry_out(operation, failed)
             raise

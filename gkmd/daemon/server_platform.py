@@ -98,6 +98,7 @@ class ServerPlatform:
             "takings": self._takings(),
             "ledger_balanced": platform.ledger.balanced(),
             "audit_lines": platform.audit.lines,
+            "requests_refused": dict(platform.refusals.counts),
         }
 
     def _takings(self) -> dict[str, Takings]:

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from gkmd.api.operations import OPERATIONS
+from gkmd.api.operations import PORTALS
 from gkmd.api.problem import Problem
 
 CONNECTIONS: Final = 16
@@ -29,6 +29,10 @@ class Caller:
 
     token: str = field(default="", repr=False)
     origin: str = ""
+
+
+class NotSent(Problem):
+    """The daemon has not even been asked."""
 
 
 class Daemon(Protocol):
@@ -73,7 +77,7 @@ class DaemonClient:
             }
         )
         if len(line) >= _REQUEST_OCTETS:  # a number may be longer here than it came
-            raise Problem("bad-request", "This is more than the key server takes at once.")
+            raise NotSent("bad-request", "This is more than the key server takes at once.")
         try:
             async with asyncio.timeout(self._seconds):
                 slow = operation in _SLOW or not _PASSWORDS.isdisjoint(request)
@@ -105,7 +109,7 @@ class DaemonClient:
             except (OSError, EOFError, ValueError) as error:
                 connection.close()
                 # Only what was read can be asked again: a change may have been carried out before the end.
-                if not fresh and not OPERATIONS[operation].changes:
+                if not fresh and not PORTALS[operation].changes:
                     continue
                 raise Problem("unavailable", _GONE) from error
             except BaseException:

@@ -24,6 +24,7 @@ from gkmd.api.results import (
 )
 from gkmd.web.forms import Faults, Form
 from gkmd.web.pages_sign_in import script
+from gkmd.web.refused import about
 from gkmd.web.visit import Portal, Visit, endpoint
 
 SCOPES = get_args(Scope)
@@ -84,6 +85,7 @@ class AccountPages:
             scopes=SCOPES,
         )
 
+    @about("password-change")
     async def password(self, visit: Visit) -> Response:
         form = visit.form
         try:
@@ -96,6 +98,7 @@ class AccountPages:
             return await self._page(visit, problem)
         return visit.go("/account", "password")
 
+    @about("totp-begin")
     async def totp_begin(self, visit: Visit) -> Response:
         found = await visit.ask("totp-begin", TotpSecret)
         return self._totp_page(visit, found.secret, found.uri)
@@ -105,6 +108,7 @@ class AccountPages:
         qr = qr_code(uri, "QR code of the secret, for an authenticator app") if uri else ""
         return visit.page("totp.html", status, secret=secret, uri=uri, qr=qr, form=form or visit.form)
 
+    @about("totp-confirm")
     async def totp_confirm(self, visit: Visit) -> Response:
         form = visit.form
         try:
@@ -116,6 +120,7 @@ class AccountPages:
             return self._totp_page(visit, form.value("secret")[:100], uri, form.again(problem))
         return visit.go("/account", "totp")
 
+    @about("totp-remove")
     async def totp_remove(self, visit: Visit) -> Response:
         try:
             await visit.ask("totp-remove", Nothing, password=visit.form.value("totp_password"))
@@ -123,9 +128,11 @@ class AccountPages:
             return await self._page(visit, problem, {"password": "totp_password"})
         return visit.go("/account", "totp-removed")
 
+    @about("passkey-begin")
     async def passkey_begin(self, visit: Visit, data: dict[str, Any]) -> Any:
         return await visit.ask("passkey-begin", Options, origin=self._portal.config.origin)
 
+    @about("passkey-add")
     async def passkey_add(self, visit: Visit, data: dict[str, Any]) -> Any:
         return await visit.ask(
             "passkey-add",
@@ -136,10 +143,12 @@ class AccountPages:
             name=data.get("name", ""),
         )
 
+    @about("passkey-remove")
     async def passkey_remove(self, visit: Visit) -> Response:
         await visit.ask("passkey-remove", Nothing, id=visit.path("id"))
         return visit.go("/account", "passkey-removed")
 
+    @about("token-create")
     async def token_create(self, visit: Visit) -> Response:
         form = visit.form
 
@@ -166,10 +175,12 @@ class AccountPages:
         except Problem as problem:
             return await self._page(visit, problem)
 
+    @about("token-revoke")
     async def token_revoke(self, visit: Visit) -> Response:
         await visit.ask("token-revoke", Nothing, id=visit.path("id"))
         return visit.go("/account", "token-revoked")
 
+    @about("sessions-end")
     async def sessions_end(self, visit: Visit) -> Response:
         await visit.ask("sessions-end", Nothing)
         return visit.go("/account", "sessions")

@@ -18,6 +18,7 @@ from gkmd.web.bodies import TooLarge
 from gkmd.web.forms import Faults, Form
 from gkmd.web.imports import Imports
 from gkmd.web.pages_sender import checked_id
+from gkmd.web.refused import about
 from gkmd.web.visit import Portal, Visit, check_word, endpoint
 
 _IN_MEMORY: Final = 1 << 20
@@ -58,6 +59,7 @@ class ListPages:
         status = 200 if problem is None else problem.status
         return visit.page("names.html", status, one=one, found=found, form=form)
 
+    @about("names-begin")
     async def upload(self, visit: Visit) -> Response:
         """A CSV file, or lines that were typed; the list is read and hashed beside the request."""
         identifier, account = checked_id(visit), visit.me.id
@@ -93,11 +95,13 @@ class ListPages:
         template = "import_progress.html" if part else "import.html"
         return visit.page(template, job=job, reservation=job.reservation)
 
+    @about("names-abort")
     async def stop(self, visit: Visit) -> Response:
         job = self._imports.find(visit.path("job"), checked_id(visit), visit.me.id)
         self._imports.stop(job)
         return visit.go(f"/reservations/{job.reservation}/names", "import-stopped")
 
+    @about("name-remove")
     async def remove(self, visit: Visit) -> Response:
         await visit.ask("name-remove", Nothing, id=visit.path("id"), name=visit.form.value("name"))
         return visit.go(f"/reservations/{visit.path('id')}/names", "name-removed")
@@ -112,6 +116,7 @@ class ListPages:
         status = 200 if problem is None else problem.status
         return visit.page("vouchers.html", status, one=one, batches=found.batches, form=form)
 
+    @about("voucher-create")
     async def create(self, visit: Visit) -> Response:
         async def make() -> Response:
             faults = Faults()
@@ -129,9 +134,11 @@ class ListPages:
         except Problem as problem:
             return await self._vouchers(visit, problem)
 
+    @about("voucher-create")
     async def file(self, visit: Visit) -> Response:
         return codes_file(visit)
 
+    @about("voucher-revoke")
     async def revoke(self, visit: Visit) -> Response:
         await visit.ask("voucher-revoke", Nothing, id=visit.path("id"), batch=visit.path("batch"))
         return visit.go(f"/reservations/{visit.path('id')}/vouchers", "vouchers-revoked")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from gkmd.api.problem import Problem
-from gkmd.api.results import BalanceView, Payments, PaymentView
+from gkmd.api.results import BalanceView, Nothing, Payments, PaymentView
+from gkmd.web.client import ask
 from gkmd.web.forms import Faults, Form
-from gkmd.web.providers import SECONDS, Order, Providers
+from gkmd.web.providers import Order, Providers
+from gkmd.web.refused import about
 from gkmd.web.visit import Portal, Visit, endpoint
 
 
@@ -19,6 +21,7 @@ class MoneyPages:
     def __init__(self, portal: Portal, providers: Providers) -> None:
         self._portal = portal
         self._providers = providers
+        self._failing: set[str] = set()  # providers that took no payment when they were asked last
 
     def routes(self) -> list[Route]:
         def at(path: str, page: Any, method: str = "GET") -> Route:
@@ -43,6 +46,7 @@ class MoneyPages:
             "balance.html", status, balance=balance, payments=payments.payments, providers=usable, form=form
         )
 
+    @about("voucher-redeem")
     async def redeem(self, visit: Visit) -> Response:
         try:
             await visit.ask("voucher-redeem", BalanceView, code=visit.form.text("code"))
@@ -50,8 +54,9 @@ class MoneyPages:
             return await self._show(visit, visit.form.again(problem))
         return visit.go("/balance", "redeemed")
 
+    @about("payment-begin")
     async def pay(self, visit: Visit) -> Response:
-        """The payment is noted first, then begun at the provider: when that fails, it stays begun."""
+        """The payment is noted first, then begun at the provider: when that fails, it is given up."""
         form = visit.form
 
         async def make() -> Response:
@@ -81,16 +86,30 @@ class MoneyPages:
             f"{origin}/api/v1/providers/{payment.provider}",
             f"{self._portal.config.title}: payment {payment.id}",  # whose it is the provider need not know
         )
-        provider = self._providers.find(payment.provider)
         try:
-            async with asyncio.timeout(SECONDS + 2):  # a provider may also send one octet a second
-                begun = await provider.begin(order, self._portal.now())
-        except TimeoutError:
-            raise Problem(
-                "provider-failed", "The payment provider does not answer in time. Nothing was paid."
-            ) from None
-        await visit.ask("payment-started", PaymentView, id=payment.id, external=begun.external)
+            begun = await self._providers.begin(payment.provider, order, self._portal.now())
+        except Problem as problem:
+            self._failing.add(payment.provider)
+            await self._report(visit, payment, problem.reason)
+            raise
+        try:
+            await visit.ask("payment-started", PaymentView, id=payment.id, external=begun.external)
+        except Problem as problem:
+            if problem.code == "conflict":
+                self._failing.add(payment.provider)
+                await self._report(visit, payment, "other-id")
+            raise
+        if payment.provider in self._failing:
+            self._failing.discard(payment.provider)
+            await self._report(visit, payment, "works")
         return visit.keep(RedirectResponse(begun.url, 303))
+
+    async def _report(self, visit: Visit, payment: PaymentView, found: str) -> None:
+        """The daemon keeps the audit log, and gives up a payment that its provider has not taken."""
+        with contextlib.suppress(Problem):
+            data = {"id": payment.id, "found": found}
+            await ask(self._portal.daemon, "provider-report", data, visit.caller, Nothing)
+            visit.told = True
 
     async def payment(self, visit: Visit) -> Response:
         found = await visit.ask("payment-show", PaymentView, id=visit.path("id"))

@@ -28,6 +28,7 @@ from gkmd.api.results import (
 from gkmd.core.money import Money
 from gkmd.web.forms import Faults, Form, words
 from gkmd.web.pages_list import codes_file
+from gkmd.web.refused import about
 from gkmd.web.visit import Portal, Visit, endpoint
 
 ROLES: Final = get_args(Role)
@@ -82,6 +83,7 @@ class OperatorPages:
         form = Form.of(roles=["receiver"], currency=self._currency)
         return visit.page("user_new.html", form=form, all_roles=ROLES)
 
+    @about("user-add")
     async def add(self, visit: Visit) -> Response:
         form = visit.form
 
@@ -131,6 +133,7 @@ class OperatorPages:
             reference=reference,
         )
 
+    @about("user-change")
     async def change(self, visit: Visit) -> Response:
         form, login = visit.form, visit.path("login")
         try:
@@ -157,6 +160,7 @@ class OperatorPages:
             return await self._user(visit, problem)
         return visit.go(f"/operator/users/{login}", "user-changed")
 
+    @about("user-credit")
     async def book(self, visit: Visit) -> Response:
         """Money that came or went outside: the reference makes that it counts once."""
         form, login = visit.form, visit.path("login")
@@ -184,6 +188,7 @@ class OperatorPages:
         one = await visit.ask("user-show", AccountView, login=visit.path("login"))
         return visit.page("forget.html", one=one)
 
+    @about("user-forget")
     async def forget(self, visit: Visit) -> Response:
         login = visit.path("login")
         try:
@@ -212,6 +217,7 @@ class OperatorPages:
         found = await visit.ask("audit", Audit, limit=100, **wanted)
         return visit.page("audit.html", found=found, wanted=wanted, verified=verified)
 
+    @about("audit-verify")
     async def verify(self, visit: Visit) -> Response:
         return await self._audit(visit, await visit.ask("audit-verify", AuditVerified))
 
@@ -234,10 +240,12 @@ class OperatorPages:
         status = 200 if form.problem is None else form.problem.status
         return visit.page("value_vouchers.html", status, batches=found.batches, form=form)
 
+    @about("value-voucher-revoke")
     async def revoke_vouchers(self, visit: Visit) -> Response:
         await visit.ask("value-voucher-revoke", Nothing, id=visit.path("batch"))
         return visit.go("/operator/vouchers", "vouchers-revoked")
 
+    @about("value-voucher-create")
     async def create_vouchers(self, visit: Visit) -> Response:
         form = visit.form
 
@@ -254,6 +262,7 @@ class OperatorPages:
         except Problem as problem:
             return await self._vouchers(visit, form.again(problem))
 
+    @about("value-voucher-create")
     async def file(self, visit: Visit) -> Response:
         return codes_file(visit)
 

@@ -11,6 +11,7 @@ from gkmd.api.problem import Problem
 from gkmd.api.results import BalanceView, Nothing, Tickets, TicketView, Transmission, Transmissions
 from gkmd.web.forms import Faults, Form
 from gkmd.web.pages_account import qr_code
+from gkmd.web.refused import about
 from gkmd.web.visit import Portal, Visit, endpoint
 
 _STATES = ("both", "now", "coming")
@@ -59,6 +60,7 @@ class ReceiverPages:
         status = 200 if problem is None else problem.status
         return visit.page("transmission.html", status, one=one, balance=balance, form=form)
 
+    @about("ticket-issue")
     async def get_ticket(self, visit: Visit) -> Response:
         """Consent is to the price that the page showed: when it has risen since, nothing is charged."""
         form = visit.form
@@ -109,6 +111,7 @@ class ReceiverPages:
         found = await visit.ask("ticket-show", TicketView, id=visit.path("id"))
         return visit.page("ticket_revoke.html", one=found)
 
+    @about("ticket-revoke")
     async def revoke(self, visit: Visit) -> Response:
         await visit.ask("ticket-revoke", Nothing, id=visit.path("id"))
         return visit.go("/tickets", "ticket-revoked")

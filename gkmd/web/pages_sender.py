@@ -21,6 +21,7 @@ from gkmd.api.results import (
 )
 from gkmd.web.checked import check
 from gkmd.web.forms import Faults, Form
+from gkmd.web.refused import about
 from gkmd.web.reserve_form import (
     CIPHERS,
     INTEGRITIES,
@@ -102,6 +103,7 @@ class SenderPages:
             "reserve_check.html", form=form, found=found, zone=zone, problem=problem, undecided=undecided
         )
 
+    @about("reserve")
     async def reserve(self, visit: Visit) -> Response:
         async def make() -> Response:
             found = await visit.ask("reserve", ReservationView, **request_of(visit.form))
@@ -142,6 +144,7 @@ class SenderPages:
         form = filled(found, self._portal.config.currency)
         return visit.page("change.html", one=found, form=form, **_CHOICES)
 
+    @about("reservation-change")
     async def change(self, visit: Visit) -> Response:
         found = await visit.ask("reservation-show", ReservationView, id=visit.path("id"))
         try:
@@ -153,6 +156,7 @@ class SenderPages:
             return visit.page("change.html", problem.status, one=found, form=form, **_CHOICES)
         return visit.go(f"/reservations/{found.id}", "changed")
 
+    @about("reservation-change")
     async def extend(self, visit: Visit) -> Response:
         """To another duration: longer or shorter, also while it runs."""
         form, identifier = visit.form, visit.path("id")
@@ -173,6 +177,7 @@ class SenderPages:
         statistics = await visit.ask("statistics", Statistics, id=found.id)
         return visit.page("cancel.html", one=found, statistics=statistics)
 
+    @about("reservation-cancel")
     async def cancel(self, visit: Visit) -> Response:
         identifier = visit.path("id")
         reason = visit.form.text("reason")
@@ -185,6 +190,7 @@ class SenderPages:
             return visit.page("cancel.html", problem.status, one=found, statistics=statistics, form=form)
         return visit.go(f"/reservations/{identifier}", "cancelled")
 
+    @about("sender-ticket")
     async def sender_ticket(self, visit: Visit) -> Response:
         async def make() -> Response:
             found = await visit.ask(
@@ -208,6 +214,7 @@ class SenderPages:
         status = 200 if problem is None else problem.status
         return visit.page("receivers.html", status, one=one, found=found, form=form)
 
+    @about("receiver-evict")
     async def evict(self, visit: Visit) -> Response:
         refund = visit.form.ticked("refund")
         try:

@@ -15,6 +15,7 @@ from gkmd.api.problem import Problem
 from gkmd.api.results import AccountView, Nothing, Options, SignedIn
 from gkmd.web.bodies import TooLarge, read_body
 from gkmd.web.problems import problem_response
+from gkmd.web.refused import about, operation_of
 from gkmd.web.visit import Portal, Visit, check_source, check_word, endpoint, local_path
 
 _PENDING: Final = 1000
@@ -73,6 +74,7 @@ class SignInPages:
             return visit.go("/")
         return visit.page("sign_in.html", next=local_path(visit.request.query_params.get("next", "/")))
 
+    @about("sign-in")
     async def sign_in(self, visit: Visit) -> Response:
         form, back = visit.form, local_path(visit.form.value("next", "/"))
         login, password = form.text("login").lower(), form.value("password")
@@ -85,6 +87,7 @@ class SignInPages:
             return visit.page("sign_in.html", problem.status, next=back, form=form.again(problem))
         return signed_in(visit, found, back)
 
+    @about("sign-in")
     async def code(self, visit: Visit) -> Response:
         form, back = visit.form, local_path(visit.form.value("next", "/"))
         key = form.value("key")
@@ -102,9 +105,11 @@ class SignInPages:
         self._pending.drop(key)
         return signed_in(visit, found, back)
 
+    @about("passkey-sign-in-begin")
     async def passkey_begin(self, visit: Visit, data: dict[str, Any]) -> Any:
         return await visit.ask("passkey-sign-in-begin", Options, origin=self._portal.config.origin)
 
+    @about("passkey-sign-in")
     async def passkey(self, visit: Visit, data: dict[str, Any]) -> Any:
         found = await visit.ask(
             "passkey-sign-in",
@@ -118,6 +123,7 @@ class SignInPages:
         visit.set_cookie(answer, "session", found.token, _seconds_to(visit, found))
         return answer
 
+    @about("sign-out")
     async def sign_out(self, visit: Visit) -> Response:
         if visit.account is not None:
             await visit.ask("sign-out", Nothing)
@@ -129,6 +135,7 @@ class SignInPages:
     async def show_sign_up(self, visit: Visit) -> Response:
         return visit.page("sign_up.html")
 
+    @about("sign-up")
     async def sign_up(self, visit: Visit) -> Response:
         form = visit.form
 
@@ -169,11 +176,13 @@ def script(portal: Portal, answer: Any, role: str = "") -> Any:
                 raise Problem("bad-request", "The body is no JSON object.") from None
             found = await answer(visit, data)
         except TooLarge as error:
-            return problem_response(Problem("bad-request", str(error)), status=413)
+            visit.refusal = Problem("bad-request", str(error))
+            return problem_response(visit.refusal, status=413)
         except Problem as problem:
+            visit.refusal = problem
             return problem_response(problem)
         if isinstance(found, Response):
             return found
         return visit.keep(Response(msgspec.json.encode(found), media_type="application/json"))
 
-    return endpoint(portal, page, role, body=False)
+    return endpoint(portal, about(operation_of(answer))(page), role, body=False)

@@ -4,6 +4,7 @@ daemon by a signed call (docs/payments.md); nothing that the payer's browser bri
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ssl
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from gkmd.api.nouns import Amount
+from gkmd.api.nouns import Amount, ProviderFinding
 from gkmd.api.problem import Problem
 from gkmd.api.stripe_amounts import to_stripe
 from gkmd.core.errors import ConfigError
@@ -83,7 +84,7 @@ class WebhookProvider:
         try:
             reply = msgspec.json.decode(octets, type=_Reply)
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-            raise _failed(self._endpoint.name, "its answer makes no sense") from None
+            raise _failed(self._endpoint.name, "its answer makes no sense", "senseless") from None
         return Begun(checked_url(self._endpoint, reply.url), _external(self._endpoint.name, reply.external))
 
 
@@ -100,6 +101,7 @@ class StripeProvider:
             ) from None
         self._endpoint = endpoint
         self._failure = stripe.StripeError
+        self._unreachable = stripe.APIConnectionError
         self._client = stripe.StripeClient(
             endpoint.secret.reveal().decode(),
             base_addresses={"api": endpoint.url.rstrip("/")},
@@ -127,10 +129,11 @@ class StripeProvider:
                 params, {"idempotency_key": order.payment}
             )
         except self._failure as error:
-            raise _failed(self._endpoint.name, type(error).__name__) from None
+            found: ProviderFinding = "unreachable" if isinstance(error, self._unreachable) else "error"
+            raise _failed(self._endpoint.name, type(error).__name__, found) from None
         url, external = getattr(session, "url", None), getattr(session, "id", None)
         if not isinstance(url, str) or not isinstance(external, str):
-            raise _failed(self._endpoint.name, "its answer makes no sense")
+            raise _failed(self._endpoint.name, "its answer makes no sense", "senseless")
         return Begun(checked_url(self._endpoint, url), _external(self._endpoint.name, external))
 
 
@@ -154,8 +157,17 @@ class Providers:
     def find(self, name: str) -> PaymentProvider:
         found = self._known.get(name)
         if found is None:
-            raise _failed(name, "the portal does not know where it is; the operator must add it")
+            raise _failed(name, "the portal does not know where it is; the operator must add it", "unknown")
         return found
+
+    async def begin(self, name: str, order: Order, now: float) -> Begun:
+        """Problem("provider-failed"), with what was found as its reason."""
+        provider = self.find(name)
+        try:
+            async with asyncio.timeout(SECONDS + 2):  # a provider may also send one octet a second
+                return await provider.begin(order, now)
+        except TimeoutError:
+            raise _failed(name, "it does not answer in time", "late") from None
 
     async def close(self) -> None:
         if self._http is not None:
@@ -183,7 +195,7 @@ def checked_url(endpoint: ProviderEndpoint, url: str) -> str:
     try:
         ours, found = urlsplit(endpoint.url), urlsplit(url)
     except ValueError:
-        raise _failed(endpoint.name, "the address of its page makes no sense") from None
+        raise _failed(endpoint.name, "the address of its page makes no sense", "senseless") from None
     host = found.hostname or ""
     allowed = {ours.hostname, *endpoint.redirect_hosts}
     known = host in allowed or (
@@ -192,13 +204,13 @@ def checked_url(endpoint: ProviderEndpoint, url: str) -> str:
     scheme = found.scheme == "https" or (found.scheme == ours.scheme and found.netloc == ours.netloc)
     clean = len(url) <= 2000 and not any(ord(one) <= 32 or ord(one) >= 127 or one in '\\"' for one in url)
     if not (known and scheme and clean) or "@" in found.netloc:
-        raise _failed(endpoint.name, "it wants to send you to a page that is not its own")
+        raise _failed(endpoint.name, "it wants to send you to a page that is not its own", "astray")
     return url
 
 
 def _external(name: str, external: str) -> str:
     if not 1 <= len(external) <= 200 or not external.isprintable():
-        raise _failed(name, "its number of the payment makes no sense")
+        raise _failed(name, "its number of the payment makes no sense", "senseless")
     return external
 
 
@@ -208,21 +220,19 @@ async def _post(
     try:
         async with client.stream("POST", endpoint.url, content=body, headers=headers) as answer:
             if answer.status_code not in (200, 201):
-                raise _failed(endpoint.name, f"it answered {answer.status_code}")
+                raise _failed(endpoint.name, f"it answered {answer.status_code}", "error")
             octets = b""
             async for part in answer.aiter_bytes():
                 octets += part
                 if len(octets) > _REPLY_OCTETS:
-                    raise _failed(endpoint.name, "its answer is far too long")
+                    raise _failed(endpoint.name, "its answer is far too long", "senseless")
             return octets
     except httpx.TimeoutException:
-        raise _failed(endpoint.name, "it does not answer in time") from None
+        raise _failed(endpoint.name, "it does not answer in time", "late") from None
     except httpx.HTTPError:
-        raise _failed(endpoint.name, "it cannot be reached") from None
+        raise _failed(endpoint.name, "it cannot be reached", "unreachable") from None
 
 
-def _failed(name: str, why: str) -> Problem:
-    return Problem(
-        "provider-failed",
-        f"The payment provider {name} cannot be used now: {why}. Nothing was paid; try again later.",
-    )
+def _failed(name: str, why: str, found: ProviderFinding) -> Problem:
+    text = f"The payment provider {name} cannot be used now: {why}. Nothing was paid; try again later."
+    return Problem("provider-failed", text, reason=found)

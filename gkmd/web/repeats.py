@@ -26,12 +26,17 @@ class Repeats:
         self._known: OrderedDict[bytes, tuple[float, asyncio.Future[object]]] = OrderedDict()
         self._sizes: dict[bytes, int] = {}
 
+    def knows(self, who: str, word: str) -> bool:
+        """Whether ``run`` would give the answer of a form that was posted before."""
+        self._forget()
+        return bool(word) and _key(who, word) in self._known
+
     async def run(self, who: str, word: str, make: Callable[[], Awaitable[T]]) -> T:
         """``make()``, or what it gave for the same word before. An error is not kept."""
         if not word:
             return await make()
         self._forget()
-        key = hashlib.sha256(f"{who}\0{word}".encode()).digest()
+        key = _key(who, word)
         known = self._known.get(key)
         if known is not None:
             return await asyncio.shield(known[1])  # type: ignore[arg-type]
@@ -63,3 +68,7 @@ class Repeats:
 
     def __len__(self) -> int:
         return len(self._known)
+
+
+def _key(who: str, word: str) -> bytes:
+    return hashlib.sha256(f"{who}\0{word}".encode()).digest()

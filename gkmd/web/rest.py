@@ -17,10 +17,11 @@ from gkmd.api.operations import OPERATIONS, Operation
 from gkmd.api.problem import Problem
 from gkmd.web.bodies import TooLarge, read_body
 from gkmd.web.checked import check
-from gkmd.web.client import Caller, Daemon
+from gkmd.web.client import Caller, Daemon, NotSent
 from gkmd.web.live import Streams, stream_response
 from gkmd.web.openapi import PREFIX, document
 from gkmd.web.problems import problem_response
+from gkmd.web.refused import report
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 PROVIDER_OCTETS: Final = 32_768  # docs/payments.md; escaped as JSON it fits a line of the socket
@@ -58,17 +59,31 @@ class RestApi:
         return serve
 
     async def _answer(self, request: Request, operation: Operation) -> Response:
+        caller, status = Caller("", request.state.origin), None
         try:
+            caller = caller_of(request)
             if operation.name == "provider-call":
                 data = await _provider_call(request)
             else:
                 data = await _arguments(request, operation)
-            result = await self._daemon.call(operation.name, data, caller_of(request))
+            return await self._carry_out(operation, data, caller)
         except TooLarge as error:
-            problem = Problem("bad-request", f"The body is too large: at most {error.most} octets.")
-            return problem_response(problem, status=413)
+            refusal = Problem("bad-request", f"The body is too large: at most {error.most} octets.")
+            status = 413
         except _MediaType as error:
-            return problem_response(Problem("bad-request", str(error)), status=415)
+            refusal, status = Problem("bad-request", str(error)), 415
+        except Problem as problem:
+            refusal = problem
+        if operation.changes:
+            await report(self._daemon, operation.name, request.path_params.get("id", ""), refusal, caller)
+        return problem_response(refusal, status=status)
+
+    async def _carry_out(self, operation: Operation, data: dict[str, Any], caller: Caller) -> Response:
+        """Problem only when the key server was not asked: it knows of what it has refused."""
+        try:
+            result = await self._daemon.call(operation.name, data, caller)
+        except NotSent:
+            raise
         except Problem as problem:
             return problem_response(problem)
         return Response(msgspec.json.encode(result), operation.status, media_type="application/json")

@@ -20,10 +20,11 @@ from gkmd.api.problem import Problem
 from gkmd.api.results import AccountView
 from gkmd.web.bodies import TooLarge, read_body
 from gkmd.web.checked import check
-from gkmd.web.client import Caller, Daemon, ask
+from gkmd.web.client import Caller, Daemon, NotSent, ask
 from gkmd.web.config import PortalConfig
 from gkmd.web.forms import Form
 from gkmd.web.live import Streams
+from gkmd.web.refused import POSTED_TWICE, operation_of, report
 from gkmd.web.repeats import Repeats
 from gkmd.web.shown import environment
 
@@ -56,7 +57,10 @@ class Portal:
 
 @dataclass(slots=True)
 class Visit:
-    """``account`` is who is signed in. ``stranger`` is the word that stands for who is not, for CSRF only."""
+    """``account`` is who is signed in. ``stranger`` is the word that stands for who is not, for CSRF only.
+
+    ``refusal`` is what the page says was wrong; ``told`` is set when the daemon has refused it, and knows.
+    """
 
     portal: Portal
     request: Request
@@ -65,6 +69,8 @@ class Visit:
     stranger: str = field(default="", repr=False)
     new_stranger: bool = False
     form: Form = field(default_factory=Form)
+    refusal: Problem | None = None
+    told: bool = False
 
     @property
     def caller(self) -> Caller:
@@ -94,17 +100,27 @@ class Visit:
 
     async def ask(self, operation: str, kind: type[T], **request: Any) -> T:
         """The result of an operation, checked first here so that all wrong fields are told."""
-        data = check(OPERATIONS[operation], request)
-        return await ask(self.portal.daemon, operation, data, self.caller, kind)
+        known = OPERATIONS[operation]
+        data = check(known, request)
+        try:
+            return await ask(self.portal.daemon, operation, data, self.caller, kind)
+        except NotSent:
+            raise
+        except Problem:
+            self.told = self.told or known.changes
+            raise
 
     async def once(self, make: Callable[[], Awaitable[Response]]) -> Response:
         """``make``, but for a form that is posted twice only once."""
-        who = f"{self.csrf} {self.request.url.path}"
-        return await self.portal.repeats.run(who, self.form.value("once")[:100], make)
+        who, word = f"{self.csrf} {self.request.url.path}", self.form.value("once")[:100]
+        if self.portal.repeats.knows(who, word):
+            self.refusal = Problem("conflict", "It was posted before.", reason=POSTED_TWICE)
+        return await self.portal.repeats.run(who, word, make)
 
     def page(self, template: str, status: int = 200, **context: Any) -> Response:
         """A page; ``form`` is that of the request when none is given."""
         context.setdefault("form", self.form)
+        self.refusal = self.refusal or context.get("problem") or context["form"].problem
         text = self.portal.templates.get_template(template).render(
             visit=self,
             account=self.account,
@@ -151,11 +167,22 @@ Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 def endpoint(portal: Portal, page: Page, role: str = "", body: bool = True) -> Endpoint:
     """``role``: "" anyone, "any" who is signed in, else who has it (operators may do what senders may).
 
-    With ``body`` False the page reads the body itself, and looks at the form's word itself.
+    With ``body`` False the page reads the body itself, and looks at the form's word itself. What is posted
+    and refused here the daemon is told: ``gkmd.web.refused.about`` says which operation it would have been.
     """
+
+    operation = operation_of(page)
 
     async def serve(request: Request) -> Response:
         visit = Visit(portal, request)
+        response = await answer(visit)
+        if operation and visit.refusal is not None and not visit.told:
+            id = request.path_params.get("id", "")
+            await report(portal.daemon, operation, id, visit.refusal, visit.caller)
+        return response
+
+    async def answer(visit: Visit) -> Response:
+        request = visit.request
         try:
             await _recognize(visit)
             _admit(visit, role)

@@ -54,7 +54,9 @@ class Stage:
         self.calls.append(call)
         return self.outcome(call)
 
-    def malformed(self, operation: Operation, caller: Caller, problem: Problem, now: float) -> Failed:
+    def malformed(
+        self, operation: Operation, caller: Caller, problem: Problem, now: float, id: str = ""
+    ) -> Failed:
         return Failed(problem, CHANGED)
 
     async def command_durably(self, command: Any) -> None:

@@ -14,9 +14,10 @@ import msgspec
 from platform_rig import NOW, OPERATOR, PASSWORD, Rig
 
 from gkmd.api import requests as q
-from gkmd.api.operations import OPERATIONS
+from gkmd.api.operations import PORTALS
 from gkmd.api.problem import Problem
 from gkmd.core.secret import SecretBytes
+from gkmd.daemon.platform_service import decoded
 from gkmd.group.platform.outcome import Caller as PlatformCaller
 from gkmd.group.platform.settings import PlatformSettings, ProviderSettings
 from gkmd.web.app import application
@@ -56,9 +57,11 @@ class RigDaemon:
             raise Problem("unavailable", "The key server is not reachable.")
         over_the_wire = msgspec.json.decode(msgspec.json.encode(request))
         try:
-            typed = msgspec.convert(over_the_wire, OPERATIONS[operation].request)
-        except msgspec.ValidationError as error:
-            raise Problem("invalid", str(error)) from None
+            typed = decoded(PORTALS[operation], over_the_wire)
+        except Problem as problem:
+            who = PlatformCaller(caller.token, None, caller.origin)
+            self.rig.end(self.rig.platform.malformed(PORTALS[operation], who, problem, self.rig.now))
+            raise
         result = self.rig.do(operation, typed, PlatformCaller(caller.token, None, caller.origin))
         return msgspec.json.decode(msgspec.json.encode(result))
 

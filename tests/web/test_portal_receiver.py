@@ -235,7 +235,10 @@ def test_a_provider_that_lies_sends_nobody_astray(site: Site, provider: Provider
     answer = alice.submit("/balance", "/balance/pay", amount="1", provider="pay")
     assert answer.status_code == 502
     assert "Nothing was paid" in answer.text
-    assert "begun" in alice.get("/balance").text
+    assert "failed" in alice.get("/balance").text
+    (line,) = site.rig.audit_lines("provider-failed")
+    assert line.actor == "provider:pay"
+    assert line.detail["reason"] in ("senseless", "astray")
 
 
 @pytest.mark.parametrize("trouble", ["500 Oops", "302 Found", "closed", "down", "unknown"])

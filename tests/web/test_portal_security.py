@@ -13,6 +13,7 @@ from portal_rig import START, Browser, Site, portal_config
 
 import gkmd.web
 from gkmd.api import requests as q
+from gkmd.api.operations import OPERATIONS
 from gkmd.web.rates import Rates, bucket_of
 
 WEB = Path(gkmd.web.__file__).parent
@@ -46,7 +47,15 @@ def test_no_form_is_taken_without_the_word_of_its_session(site: Site) -> None:
                 answer = mine.post(path, {"csrf": word})
             assert answer.status_code in (403, 404), (path, word, answer.status_code)
             asked = [name for name, _, _ in site.daemon.calls[before:]]
-            assert set(asked) <= {"me", "reservation-show", "names-list"}, (path, asked)
+            assert set(asked) <= {"me", "reservation-show", "names-list", "refusal-report"}, (path, asked)
+            if path != "/reservations/check":  # asked again and again, and changes nothing
+                ((operation, code),) = [
+                    (request["operation"], request["code"])
+                    for name, request, _ in site.daemon.calls[before:]
+                    if name == "refusal-report"
+                ]
+                assert operation in OPERATIONS, path
+                assert code == ("forbidden" if answer.status_code == 403 else "not-found")
             tried += 1
     assert tried > 80
     assert mine.get("/account").status_code == 200

@@ -13,8 +13,8 @@ import msgspec
 
 from gkmd.api import requests as q
 from gkmd.api import results as r
-from gkmd.group.platform.allowance import Allowance
 from gkmd.group.platform.facts import Facts
+from gkmd.group.platform.line_shares import LineShares
 from gkmd.group.platform.outcome import Read
 from gkmd.group.platform.records import AuditLine
 from gkmd.group.platform.work import Handlers, Work
@@ -24,23 +24,20 @@ BEGINNING: Final = "0" * 64  # what the first line follows
 _MOST_PLAIN: Final = 2**53  # a larger number is not one in every JSON
 _PAGE: Final = 1000  # lines read at once
 _MOST_READ: Final = 20_000  # lines looked at for one page of an answer
-_REFUSALS: Final = 100.0  # lines about refusals at once,
 _ON_DISK: Final = 30.0  # seconds after which a line is surely where it is read from
-_REFUSAL_RATE: Final = 1.0  # and a second: strangers must not fill the journal
 
 
 class Audit:
     """``name_of`` gives the login or list name that belongs to an id, "" when it is forgotten."""
 
-    __slots__ = ("_facts", "_name_of", "_older", "_omitted", "_refusals", "_younger")
+    __slots__ = ("_facts", "_name_of", "_older", "_shares", "_younger")
 
     def __init__(
         self, facts: Facts, last_line: AuditLine | None = None, name_of: Callable[[str], str] = str
     ) -> None:
         self._facts: Final = facts
         self._name_of: Final = name_of
-        self._refusals: Final = Allowance(_REFUSAL_RATE, _REFUSALS)
-        self._omitted = 0
+        self._shares: Final = LineShares()
         # Of the lines that were committed, one that is on the disk by now and one that will be.
         self._older: AuditLine | None = last_line
         self._younger: AuditLine | None = last_line
@@ -79,17 +76,23 @@ class Audit:
                     self._older = self._younger
         return self._older
 
-    def refusal(self, actor: str, action: str, subject: str, now: float, **detail: Any) -> None:
-        """A line about something that was refused, unless there were too many of late: the next one says how
-        many were left out. Each actor has its own share, so that none hides what another does.
+    def refusal(
+        self, actor: str, action: str, subject: str, now: float, share: str = "", **detail: Any
+    ) -> None:
+        """A line about something that was refused, unless this actor had too many of late: those are counted,
+        and ``tick`` sums them up. ``share``: one of several that an actor has, for what others say about it.
         """
-        if self._refusals.take(actor, now) is not None:
-            self._omitted += 1
-            return
-        if self._omitted:
-            detail["omitted"] = self._omitted
-            self._omitted = 0
-        self.note(actor, action, subject, now, **detail)
+        if self._shares.take(actor, action, now, share):
+            self.note(actor, action, subject, now, **detail)
+
+    def tick(self, now: float, last: bool = False) -> None:
+        """Sum up what was left out; with ``last`` all of it. Strangers cannot fill the journal."""
+        for one in self._shares.due(now, last):
+            self.note(one.name, "refused-more", "", now, omitted=dict(one.counts), since=one.since)
+
+    def deadline(self) -> float | None:
+        """When ``tick`` has something to do; None for never."""
+        return self._shares.deadline()
 
     def operations(self) -> Handlers:
         return {"audit": self._list, "audit-verify": self._verify}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from gkmd.api.operations import OPERATIONS, Operation
+from gkmd.api import requests as q
+from gkmd.api.operations import PORTALS, Operation
 from gkmd.api.problem import Problem
 from gkmd.group.model import Left
 from gkmd.group.platform.access import Access
@@ -16,7 +16,8 @@ from gkmd.group.platform.audit import STRANGER, Audit, place_of
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.lock_out import network
 from gkmd.group.platform.outcome import Call, Caller, Done, Failed, Hash, Outcome, Read, Verify
-from gkmd.group.platform.records import Reservation, Session
+from gkmd.group.platform.records import Session
+from gkmd.group.platform.refusals import REPORT, Refusals
 from gkmd.group.platform.work import Handler, Who, Work
 
 # (a second, at once) by address; who has signed in may be anybody where anybody may sign up.
@@ -30,14 +31,7 @@ _ALLOWANCES: Final[Mapping[str, tuple[float, float]]] = {
 _ANYTHING: Final = (50.0, 300.0)  # for strangers, by address
 _CHANGES: Final = (5.0, 300.0)  # by receivers, each: what they change is journalled
 _SIGN_UPS: Final = (0.5, 200.0)  # of all addresses together: an account is for good
-_AUDITED: Final = frozenset({"forbidden"})  # refusals that are worth a line whatever the operation was
-_PASSING: Final = frozenset(
-    {"busy", "too-many-requests", "unavailable"}
-)  # and what says nothing about who asks
-_LOOKING: Final = frozenset({"reservation-check"})  # changes nothing, and a form asks it again and again
 _PLACES: Final = 20_000  # sessions of which is known where they were used
-_FIELDS: Final = 10  # of a request, that one line names
-_FIELD: Final = re.compile(r"[a-z0-9_.]{1,60}")  # what else a caller calls a field is his own text
 
 
 class Execution:
@@ -52,13 +46,22 @@ class Execution:
         "_facts",
         "_handlers",
         "_places",
+        "_refusals",
         "_sign_ups",
     )
 
-    def __init__(self, facts: Facts, access: Access, audit: Audit, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        access: Access,
+        audit: Audit,
+        refusals: Refusals,
+        handlers: Mapping[str, Handler],
+    ) -> None:
         self._facts: Final = facts
         self._access: Final = access
         self._audit: Final = audit
+        self._refusals: Final = refusals
         self._handlers: Final = handlers
         self._places: dict[str, str] = {}  # by digest of the session, where it was used last; oldest first
         self._allowances: Final = {name: Allowance(*pair) for name, pair in _ALLOWANCES.items()}
@@ -68,7 +71,7 @@ class Execution:
 
     def execute(self, call: Call, now: float) -> Outcome:
         """Never raises Problem: a refusal is Failed."""
-        operation = OPERATIONS.get(call.operation)
+        operation = PORTALS.get(call.operation)
         if operation is None:
             return Failed(Problem("not-found", f"there is no operation {call.operation!r}"))
         who = self._access.who(call.caller, now)
@@ -78,7 +81,8 @@ class Execution:
             if not isinstance(call.request, operation.request):
                 raise Problem("bad-request", f"{operation.name} takes a {operation.request.__name__}")
             self._allow(operation, work, now)
-            self._access.check(operation, call.caller, who)
+            if operation.name != REPORT:  # whoever was refused may be anybody
+                self._access.check(operation, call.caller, who)
             self._access.check_fresh(operation, who, now)
             handler = self._handlers.get(operation.name)
             if handler is None:
@@ -87,10 +91,12 @@ class Execution:
 
         return self._step(operation, call, work, begin)
 
-    def malformed(self, operation: Operation, caller: Caller, problem: Problem, now: float) -> Failed:
-        """The request could not even be read; who is known leaves a line."""
+    def malformed(
+        self, operation: Operation, caller: Caller, problem: Problem, now: float, id: str = ""
+    ) -> Failed:
+        """The request could not even be read; who is known leaves a line. ``id`` as it was in the request."""
         work = Work(self._access.who(caller, now), now)
-        return self._failed(Call(operation.name, None, caller), work, problem)
+        return self._failed(Call(operation.name, q.ById(id), caller), work, problem)
 
     def _allow(self, operation: Operation, work: Work, now: float) -> None:
         who, allowance = work.who, self._allowances.get(operation.name)
@@ -119,6 +125,9 @@ class Execution:
                 return self._resumed(operation, call, work, result)
             if operation.changes and self._facts.changed and self._audit.lines == lines:
                 self._audit.note(work.who.actor, operation.name, "", work.now)
+            elif _names_itself(call.request) and not self._facts.changed and not work.changes:
+                id = str(getattr(result, "id", ""))
+                self._refusals.repeated(operation.name, id, work.who, work.now)
         except Problem as problem:
             return self._failed(call, work, problem)
         except BaseException:
@@ -130,14 +139,11 @@ class Execution:
 
     def _failed(self, call: Call, work: Work, problem: Problem) -> Failed:
         self._facts.rollback()
-        if not work.remains and _is_worth_a_line(call, work, problem):
-            reservation = self._facts.get(Reservation, str(getattr(call.request, "id", "")))
-            subject = "" if reservation is None else reservation.id
-            detail: dict[str, Any] = {"refused": problem.code, "origin": place_of(work.who.origin)}
-            fields = [one.field for one in problem.fields if _FIELD.fullmatch(one.field)]
-            if fields:
-                detail["fields"] = fields[:_FIELDS]
-            self._audit.refusal(work.who.actor, call.operation, subject, work.now, **detail)
+        if work.remains:
+            self._refusals.count(problem)
+        elif call.operation != REPORT:  # that a report was refused is no news
+            id, with_token = str(getattr(call.request, "id", "")), call.caller.token != ""
+            self._refusals.note(call.operation, id, work.who, with_token, problem, work.now)
         for act in work.remains:
             act()
         return Failed(problem, self._left(work), tuple(work.disowned), tuple(work.tells))
@@ -177,13 +183,6 @@ class Execution:
         return replace(step, resume=resume)
 
 
-def _is_worth_a_line(call: Call, work: Work, problem: Problem) -> bool:
-    """What somebody who is known tried to change and may not, and a token that is none any more: somebody may
-    have stolen it.
-    """
-    if problem.code in _AUDITED:
-        return True
-    if work.who.actor == STRANGER:
-        return problem.code == "sign-in-required" and call.caller.token != ""
-    changes = OPERATIONS[call.operation].changes and call.operation not in _LOOKING
-    return changes and problem.code not in _PASSING
+def _names_itself(request: Any) -> bool:
+    """Whether it has a word by which it is carried out once."""
+    return bool(getattr(request, "once", "") or getattr(request, "reference", ""))

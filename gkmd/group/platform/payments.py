@@ -31,6 +31,8 @@ from gkmd.group.platform.settings import PlatformSettings
 from gkmd.group.platform.work import Handlers, Work
 
 _A_DAY: Final = 86_400.0
+_STARTED: Final = _A_DAY  # after which a payment that came to no provider is given up,
+_ANSWERED: Final = 30 * _A_DAY  # and one of which the provider says nothing
 MOST_BEGUN: Final = 20  # payments that an account begins in a day and does not finish
 
 
@@ -55,6 +57,7 @@ class Payments:
         self._rng: Final = rng
         self._providers = providers.of_settings(settings.providers)
         self._of_account: Final = facts.index(Payment, lambda payment: payment.account)
+        self._begun: Final = facts.index(Payment, lambda payment: payment.state == "begun" or None)
 
     def adopt(self, settings: PlatformSettings) -> None:
         """The operator has changed the settings."""
@@ -64,6 +67,7 @@ class Payments:
         return {
             "payment-begin": self._begin,
             "payment-started": self._started,
+            "provider-report": self._reported,
             "payment-show": self._show,
             "payment-list": self._list,
             "provider-call": self._call,
@@ -81,11 +85,10 @@ class Payments:
         amount = Money(request.amount.currency, request.amount.amount)
         self._balances.room(account, amount)
         mine = self._of_account.find(account.id).values()
-        begun = sum(one.state == "begun" and one.created + _A_DAY > work.now for one in mine)
+        begun = sum(_is_open(one) and one.created + _A_DAY > work.now for one in mine)
         if begun >= MOST_BEGUN:
-            raise Problem(
-                "too-many-requests", f"{begun} payments were begun today and not finished: finish one of them"
-            )
+            text = f"{begun} payments were begun today and not finished: finish one, or come back tomorrow"
+            raise Problem("too-many-requests", text)
         payment = Payment(
             new_id("pay-", self._rng),
             account.id,
@@ -111,10 +114,39 @@ class Payments:
                 "the provider knows this payment by another id: use the payment's own id as idempotency key",
             )
         if not payment.external:
-            payment = replace(payment, external=request.external, changed=work.now)
+            # It may have been given up when the provider did not answer before.
+            state = "begun" if payment.state == "failed" else payment.state
+            payment = replace(payment, external=request.external, state=state, changed=work.now)
             self._facts.put(payment)
             self._note(work, "payment-started", payment)
         return view(payment)
+
+    def _reported(self, request: q.ProviderReport, work: Work) -> r.Nothing:
+        """The portal has asked the provider. A payment that it could not take is given up at once: whoever
+        is to pay cannot, and should the provider know it all the same, its signed call still counts.
+        """
+        payment = self._mine(request.id, work)
+        actor = f"provider:{payment.provider}"
+        if request.found == "works":
+            self._audit.refusal(actor, "provider-works", payment.account, work.now, payment=payment.id)
+            return r.Nothing()
+        detail = {"payment": payment.id, "reason": request.found}
+        self._audit.refusal(actor, "provider-failed", payment.account, work.now, **detail)
+        if payment.state == "begun" and not payment.external:
+            self._give_up(payment, work.now)
+        return r.Nothing()
+
+    def sweep(self, now: float) -> None:
+        """Payments of which nothing was heard for so long that nothing will be are given up."""
+        for payment in tuple(self._begun.find(True).values()):
+            if now >= payment.changed + (_ANSWERED if payment.external else _STARTED):
+                self._give_up(payment, now)
+
+    def _give_up(self, payment: Payment, now: float) -> None:
+        """To ``failed``, from where it is still paid when the provider says so."""
+        after = replace(payment, state="failed", changed=now)
+        self._facts.put(after)
+        self._line("gkmd", "payment-given-up", after, now)
 
     def _show(self, request: q.ById, work: Work) -> r.PaymentView:
         return view(self._mine(request.id, work))
@@ -142,7 +174,7 @@ class Payments:
         except UnicodeEncodeError:
             raise Problem("bad-request", "the call's body is no UTF-8") from None
         except Problem as problem:
-            self._remember(work, request.provider, "", problem.code)
+            self._remember(work, request.provider, "", problem.code, problem.reason)
             raise
         if event is not None:
             payment = self._meant(request.provider, event, work)
@@ -163,18 +195,21 @@ class Payments:
             agreed = Money(payment.currency, payment.amount)
             wrong = f"{event.amount} minor units of {event.currency} are not the {agreed} that were agreed on"
         if payment is None or wrong:
-            self._remember(work, provider, "" if payment is None else payment.id, wrong)
+            self._remember(work, provider, "" if payment is None else payment.id, wrong, "not-believed")
             raise Problem("conflict", f"the call about payment {event.payment!r} is not believed: {wrong}")
         return payment
 
-    def _remember(self, work: Work, provider: str, payment: str, why: str) -> None:
+    def _remember(self, work: Work, provider: str, payment: str, why: str, reason: str) -> None:
         def note() -> None:
             self._audit.refusal(
                 f"provider:{provider}",
                 "provider-call-refused",
                 payment,
                 work.now,
+                # What strangers send in its name hides nothing that it says itself.
+                share=reason if reason == providers.FORGED else "",
                 refused=why,
+                reason=reason,
                 origin=place_of(work.who.origin),
             )
 
@@ -190,6 +225,9 @@ class Payments:
             # It was overtaken by its own return: the money does not come any more.
             event.kind == "returned" and before in ("begun", "failed")
         ):
+            # Repeated, replayed or overtaken: the money is where it belongs.
+            actor, said = f"provider:{payment.provider}", {"payment": payment.id, "kind": event.kind}
+            self._audit.refusal(actor, "provider-call-repeated", payment.account, work.now, **said)
             return
         external = payment.external or event.external
         after = replace(payment, state=event.kind, external=external, changed=work.now)
@@ -208,11 +246,14 @@ class Payments:
         )
 
     def _note(self, work: Work, action: str, payment: Payment, actor: str = "") -> None:
+        self._line(actor or work.who.actor, action, payment, work.now)
+
+    def _line(self, actor: str, action: str, payment: Payment, now: float) -> None:
         self._audit.note(
-            actor or work.who.actor,
+            actor,
             action,
             payment.account,
-            work.now,
+            now,
             payment=payment.id,
             provider=payment.provider,
             amount=payment.amount,
@@ -229,6 +270,11 @@ def view(payment: Payment) -> r.PaymentView:
         payment.created,
         payment.changed,
     )
+
+
+def _is_open(payment: Payment) -> bool:
+    """Not finished; given up before the provider had it counts as well, so that nobody begins without end."""
+    return payment.state == "begun" or (payment.state == "failed" and not payment.external)
 
 
 def _refuse(field: str, text: str) -> None:

@@ -38,6 +38,7 @@ from gkmd.group.platform.passkeys import Passkeys
 from gkmd.group.platform.payments import Payments
 from gkmd.group.platform.receivers import Receivers
 from gkmd.group.platform.records import ARCHIVED, AuditLine, Entry
+from gkmd.group.platform.refusals import Refusals
 from gkmd.group.platform.reservations import Reservations
 from gkmd.group.platform.sessions import Sessions
 from gkmd.group.platform.settings import PlatformSettings
@@ -80,6 +81,7 @@ class Platform:
         self.accounts: Final = Accounts(self.facts, rng)
         self.parties: Final = Parties(self.facts, settings, self.accounts, rng)
         self.audit: Final = Audit(self.facts, line, self.parties.name_of)
+        self.refusals: Final = Refusals(self.facts, self.audit)
         self.once: Final = Once(self.facts)
         self.lock_out: Final = LockOut()
         self.access: Final = Access(self.facts, settings, self.accounts)
@@ -90,7 +92,9 @@ class Platform:
         self.ledger: Final = Ledger(self.facts, entry)
         self.billing: Final = Billing(self.facts, settings, self.ledger, self.audit)
         balances = Balances(self.facts, self.accounts, self.ledger, self.billing, self.audit)
-        payments = Payments(self.facts, settings, self.ledger, balances, self.audit, self.once, rng)
+        self.payments: Final = Payments(
+            self.facts, settings, self.ledger, balances, self.audit, self.once, rng
+        )
 
         self.names: Final = Names(self.facts, self.audit, rng)
         self.statistics: Final = StatisticsBook(self.facts, self.billing)
@@ -133,6 +137,7 @@ class Platform:
         handlers: dict[str, Handler] = {}
         for part in (
             self.audit,
+            self.refusals,
             self.sessions,
             self.sign_in,
             OneTimeCodes(self.audit, self.accounts, self.sign_in, rng),
@@ -152,7 +157,7 @@ class Platform:
             ),
             self.ledger,
             balances,
-            payments,
+            self.payments,
             ValueVouchers(self.facts, self.ledger, balances, self.audit, self.once, rng),
             Statements(self.reservations, self.billing, self.audit, self.parties.name_of),
             self.names,
@@ -166,13 +171,13 @@ class Platform:
         ):
             handlers.update(part.operations())
         handlers.update(extra or {})
-        self._execution: Final = Execution(self.facts, self.access, self.audit, handlers)
+        self._execution: Final = Execution(self.facts, self.access, self.audit, self.refusals, handlers)
         self._adopting: Final = (
             self.parties,
             self.access,
             self.sessions,
             self.sign_in,
-            payments,
+            self.payments,
             self.reservations,
             catalogue,
             self.tickets,
@@ -193,9 +198,11 @@ class Platform:
         """Never raises Problem: a refusal is Failed."""
         return self._execution.execute(call, now)
 
-    def malformed(self, operation: Operation, caller: Caller, problem: Problem, now: float) -> Failed:
-        """``problem``: why the request of a call could not be read."""
-        return self._execution.malformed(operation, caller, problem, now)
+    def malformed(
+        self, operation: Operation, caller: Caller, problem: Problem, now: float, id: str = ""
+    ) -> Failed:
+        """``problem``: why the request of a call could not be read. ``id`` as it was in there."""
+        return self._execution.malformed(operation, caller, problem, now, id)
 
     def noted(self, actor: str, action: str, group: str, identity: Identity | None, now: float) -> Left:
         """An audit line about what was done to a group, or to this member of it, without an operation."""
@@ -224,6 +231,7 @@ class Platform:
         try:
             left = self.reservations.tick(now)
             self.door.tick(now)
+            self.audit.tick(now, last)
             self.statistics.flush(now, last)
             if now >= self._next_sweep or now + SWEEP < self._next_sweep:  # or the clock went back
                 self._next_sweep = now + SWEEP
@@ -231,6 +239,7 @@ class Platform:
                 self.tokens.sweep(now)
                 self.once.sweep(now)
                 self.parties.sweep(now)
+                self.payments.sweep(now)
         except BaseException:
             self.facts.rollback()
             raise
@@ -238,7 +247,8 @@ class Platform:
 
     def deadline(self) -> float:
         """When ``tick`` has something to do."""
-        times = (self.reservations.deadline(), self.door.deadline(), self.statistics.deadline())
+        parts = (self.reservations, self.door, self.audit, self.statistics)
+        times = [part.deadline() for part in parts]
         return min((at for at in times if at is not None and at < self._next_sweep), default=self._next_sweep)
 
     # The directory's doorkeeper: the door decides

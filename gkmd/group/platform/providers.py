@@ -19,6 +19,9 @@ from gkmd.group.platform.settings import ProviderSettings
 
 TOLERANCE: Final = 300.0  # seconds between a call's signature and its arrival, either way
 SHORTEST_SECRET: Final = 16  # octets
+FORGED: Final = "forged"  # reasons of calls that are not believed: no signature, or another secret's
+OLD: Final = "old"  # signed too long ago, as one that is replayed, or in the future
+UNREADABLE: Final = "unreadable"
 _MOST_SIGNATURES: Final = 8  # of one call, while a provider changes its secret
 _TIME: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -69,14 +72,15 @@ class WebhookProvider:
         expected = _digest(self._secret, signed_at, body)
         # All are compared, so that the time says nothing about which one came near.
         if sum([hmac.compare_digest(expected, digest) for digest in digests]) == 0:
-            raise Problem("forbidden", "the call's signature is not that of this body and our secret")
+            raise Problem(
+                "forbidden", "the call's signature is not that of this body and our secret", reason=FORGED
+            )
         check_age(signed_at, now)
         try:
             said = msgspec.json.decode(body, type=_Body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Problem(
-                "bad-request", f"the call's body is not as docs/payments.md says: {error}"
-            ) from None
+            text = f"the call's body is not as docs/payments.md says: {error}"
+            raise Problem("bad-request", text, reason=UNREADABLE) from None
         return ProviderEvent(said.payment, said.external, said.kind, said.amount, said.currency, said.event)
 
 
@@ -98,11 +102,11 @@ def signature_parts(signature: str) -> tuple[str, tuple[str, ...]]:
     times = [value for name, _, value in parts if name == "t"]
     digests = tuple(value for name, _, value in parts if name == "v1")
     if len(times) != 1 or _TIME.fullmatch(times[0]) is None:
-        raise Problem(
-            "forbidden", "the call's signature has no time, or several: t=<Unix seconds>,v1=<hex> is needed"
-        )
+        text = "the call's signature has no time, or several: t=<Unix seconds>,v1=<hex> is needed"
+        raise Problem("forbidden", text, reason=FORGED)
     if not 1 <= len(digests) <= _MOST_SIGNATURES or not all(_DIGEST.fullmatch(one) for one in digests):
-        raise Problem("forbidden", "the call is not signed: t=<Unix seconds>,v1=<64 hex digits> is needed")
+        text = "the call is not signed: t=<Unix seconds>,v1=<64 hex digits> is needed"
+        raise Problem("forbidden", text, reason=FORGED)
     return times[0], digests
 
 
@@ -113,6 +117,7 @@ def check_age(signed_at: str, now: float) -> None:
             "forbidden",
             f"the call was signed {now - int(signed_at):.0f} s ago; at most {TOLERANCE:.0f} s either way are "
             "taken: compare the clocks",
+            reason=OLD,
         )
 
 

@@ -13,7 +13,7 @@ import msgspec
 from gkmd.api.problem import Problem
 from gkmd.api.stripe_amounts import of_stripe
 from gkmd.core.secret import SecretBytes
-from gkmd.group.platform.providers import Kind, ProviderEvent, check_age, signature_parts
+from gkmd.group.platform.providers import FORGED, UNREADABLE, Kind, ProviderEvent, check_age, signature_parts
 
 METADATA: Final = "gkmd_payment"
 _SESSIONS: Final[dict[str, Kind]] = {
@@ -63,7 +63,7 @@ class StripeProvider:
             self._verify(body.decode("utf-8"), signature, self._secret.reveal().decode("utf-8"), None)
         except (self._refused, UnicodeDecodeError):
             raise Problem(
-                "forbidden", "the call's signature is not that of this body and our secret"
+                "forbidden", "the call's signature is not that of this body and our secret", reason=FORGED
             ) from None
         check_age(signed_at, now)
         try:
@@ -72,7 +72,8 @@ class StripeProvider:
                 return None
             return _read(event, msgspec.convert(event.data.object, _Object))
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise Problem("bad-request", f"Stripe's event cannot be read: {error}") from None
+            text = f"Stripe's event cannot be read: {error}"
+            raise Problem("bad-request", text, reason=UNREADABLE) from None
 
 
 def _read(event: _Event, about: _Object) -> ProviderEvent | None:
