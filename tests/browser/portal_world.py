@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import provider_process
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from free_ports import free_port
 
 from gkmd.core.address import Path as Ways
 from gkmd.core.effect import Effect, Send
@@ -33,7 +34,7 @@ from gkmd.ike.proposal import IkePolicy
 T = TypeVar("T")
 SHIM = str(Path(__file__).with_name("at_another_time.py"))
 PASSWORD = "a quiet harbour"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 SERVER_MORE = """\
 rekey_interface = "lo"
 sign_up = true
@@ -58,13 +59,6 @@ kind = "webhook"
 url = "{url}/payments"
 secret_file = "bank.secret"
 """
-
-
-def free_port(kind: int) -> int:
-    with socket.socket(socket.AF_INET, kind) as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def wait_for(what: str, fact: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
@@ -164,7 +158,7 @@ class PortalWorld:
                 continue
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -224,7 +218,7 @@ class PortalWorld:
     def ticket(self, login: str, id: str, **more: Any) -> dict[str, Any]:
         return dict(self.call("ticket-issue", login, id=id, **more))
 
-    def register(self, configuration: str, seconds: float = 15.0) -> bool:
+    def register(self, configuration: str, seconds: float = PATIENCE_SECONDS) -> bool:
         """A member with this ticket file asks for the keys; whether it was given them.
 
         One that is refused goes on asking, as members do: for ``seconds`` at most.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import axe_playwright_python
 import pytest
-from lab.browser import ARGUMENTS, CHROMIUM, Window
+from lab.browser import ARGUMENTS, CHROMIUM, START_MS, Window
 from portal_world import PortalWorld
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 LIGHT, PHONE = {"width": 1100, "height": 800}, {"width": 390, "height": 844}
-PAGE_MS = 20_000.0
+PAGE_MS = 60_000.0
 _RUN = """async (rules) => {
   const found = await axe.run(document, { resultTypes: ["violations"], ...rules });
   return found.violations.filter((one) => ["serious", "critical"].includes(one.impact))
@@ -86,7 +86,7 @@ class Desk:
         self._driver = sync_playwright().start()
         trusted = f"--ignore-certificate-errors-spki-list={self.world.spki()}"
         words = [*ARGUMENTS, trusted]
-        self._browser = self._driver.chromium.launch(executable_path=CHROMIUM, args=words)
+        self._browser = self._driver.chromium.launch(executable_path=CHROMIUM, args=words, timeout=START_MS)
         return self
 
     def __exit__(

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,12 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from daemon_config import write
+from free_ports import free_port
 
 from gkmd.core.errors import LocalError
 from gkmd.daemon.control_client import ControlClient
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 60.0  # two cores that are busy with other things
+PATIENCE_SECONDS = 90.0  # two cores that are busy with other things
 
 GROUP = """\
 [[group]]
@@ -75,13 +75,6 @@ name = "news"
 role = "{role}"
 interface = "lo"
 """
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def wait_for(what: str, fact: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
@@ -139,7 +132,9 @@ class Daemon:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Its log lines of one event."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        text = self.log.read_text()
+        whole = text[: text.rfind("\n") + 1]  # the last line may still be on its way
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == name]
 
     def spis(self, kind: str) -> set[str]:

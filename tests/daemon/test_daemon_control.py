@@ -86,7 +86,7 @@ def test_requests_and_refusals(tmp_path: Path) -> None:
 
 def raw(path: Path, line: bytes) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-        peer.settimeout(5)
+        peer.settimeout(60)
         peer.connect(str(path))
         with contextlib.suppress(BrokenPipeError):
             peer.sendall(line)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from daemon_config import write
-from daemon_processes import Daemon, World, wait_for, world
+from daemon_processes import PATIENCE_SECONDS, Daemon, World, wait_for, world
 
 from gkmd.api.problem import Problem
 from gkmd.core.errors import LocalError
@@ -285,7 +285,7 @@ def test_a_reservation_and_a_configured_group_of_one_name(made: World) -> None:
     server.kill()
     server.start()
     assert server.process is not None
-    assert server.process.wait(30) == 2
+    assert server.process.wait(PATIENCE_SECONDS) == 2
     assert f"group '{opera}'" in server.log.read_text().splitlines()[-1]
     # Without the platform its groups are closed, and nothing else is lost.
     write(server.folder, "server.toml", text.replace(PLATFORM, ""))

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 from daemon_config import write
-from daemon_processes import Daemon, World, wait_for, world
+from daemon_processes import PATIENCE_SECONDS, Daemon, World, wait_for, world
 
 
 def test_a_life(tmp_path: Path) -> None:
     """Two members register, keys are replaced by themselves and by hand, the server is killed with -9 and
     comes back, and nobody registers a second time; then everybody ends."""
-    with world(tmp_path, tek=6, kek=6) as made:
+    with world(tmp_path) as made:
         server, tx, rx = made.server, made.member("tx", "both"), made.member("rx1")
         server.start("--keylog", "keys")
         for member in (tx, rx):
@@ -45,7 +45,10 @@ def test_a_life(tmp_path: Path) -> None:
         server.ready()
         before = server.spis("rekey")
         assert before & rx.spis("rekey")
-        # The next rekeys come from the server's own timeline.
+        # By the lifetimes of another configuration: the rekeys come from the server's own timeline then.
+        config = (server.folder / "server.toml").read_text()
+        write(server.folder, "server.toml", config.replace("lifetime = 600", "lifetime = 10"))
+        server.tell(signal.SIGHUP)
         wait_for("two rollovers after the crash", lambda: len(rx.events("rekey-sa-installed")) >= 3)
         assert wait_for("a new rekey SA at both", lambda: tx.spis("rekey") & rx.spis("rekey") - before)
         for member in (tx, rx):
@@ -56,7 +59,9 @@ def test_a_life(tmp_path: Path) -> None:
         assert server.ask("status")["members"] == 2
 
         assert rx.end() == 0
-        assert [row["identity"] for row in server.ask("members", group="")] == ["fqdn:tx.example"]
+        wait_for(
+            "rx gone", lambda: [m["identity"] for m in server.ask("members", group="")] == ["fqdn:tx.example"]
+        )
         assert tx.end() == 0
         assert server.end() == 0
         for daemon in (server, tx, rx):
@@ -154,12 +159,12 @@ def test_a_full_disk(tmp_path: Path) -> None:
         server.log = Path("/dev/null")
         server.start(before=limit)
         server.ready()
-        for _ in range(40):
+
+        def told() -> str:
             server.ask("rekey", group="news")
-            if server.ask("status")["journal"]["error"]:
-                break
-            time.sleep(0.02)
-        error = server.ask("status")["journal"]["error"]
+            return str(server.ask("status")["journal"]["error"])
+
+        error = wait_for("a full disk", told)
         assert "journal" in error
         assert "state.db" in error
         rx.start()
@@ -225,7 +230,7 @@ def failed_start(daemon: Daemon, status: int, *words: str, before: Any = None) -
     """The daemon ends with this status and one line that holds the words."""
     daemon.start(before=before)
     assert daemon.process is not None
-    assert daemon.process.wait(30) == status, daemon.log.read_text()
+    assert daemon.process.wait(PATIENCE_SECONDS) == status, daemon.log.read_text()
     lines = [line for line in daemon.log.read_text().splitlines() if line.startswith("gkmd: ")]
     assert len(lines) == 1, daemon.log.read_text()
     assert "Traceback" not in daemon.log.read_text()
@@ -299,7 +304,7 @@ def test_sd_notify(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -
     with world(tmp_path) as made, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
         member = made.member("rx1")
         supervisor.bind(str(tmp_path / "notify"))
-        supervisor.settimeout(30)
+        supervisor.settimeout(PATIENCE_SECONDS)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         daemon = made.server if kind == "server" else member
         daemon.start()
@@ -307,4 +312,4 @@ def test_sd_notify(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -
         daemon.tell(signal.SIGTERM)
         assert supervisor.recv(100) == b"STOPPING=1"
         assert daemon.process is not None
-        assert daemon.process.wait(30) == 0
+        assert daemon.process.wait(PATIENCE_SECONDS) == 0

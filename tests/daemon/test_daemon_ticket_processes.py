@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from daemon_config import write
-from daemon_processes import SERVER, Daemon, World, free_port, wait_for
+from daemon_processes import PATIENCE_SECONDS, SERVER, Daemon, World, wait_for
+from free_ports import free_port
 from ticket_texts import SECRET, ticket_id, ticket_text
 
 NEVER = 4_000_000_000
@@ -75,6 +76,11 @@ def hall(tmp_path: Path) -> Iterator[Hall]:
             daemon.kill()
 
 
+def members(hall: Hall) -> set[str]:
+    """The groups that have members."""
+    return {row["group"] for row in hall.server.ask("members", group="")}
+
+
 @contextlib.contextmanager
 def program(group: str) -> Iterator[None]:
     """Some program of this host that is in the group."""
@@ -104,7 +110,7 @@ def test_a_ticket_is_used_when_a_program_joins(hall: Hall) -> None:
             identities = {row["identity"] for row in hall.server.ask("members", group="")}
             assert identities == {f"keyid:{ticket_id(n)}" for n in (1, 2)}
         hall.wait_for_states(concert_1="member", concert_2="waiting")
-        assert {row["group"] for row in hall.server.ask("members", group="")} == {"concert-1"}
+        wait_for("one member", lambda: members(hall) == {"concert-1"})
         status = hall.one.ask("status")
         assert (status["tickets"], status["registered"], status["groups"]) == (2, 1, 2)
     hall.wait_for_states(concert_1="waiting", concert_2="waiting")
@@ -139,7 +145,7 @@ def test_tickets_of_the_command_line(hall: Hall) -> None:
     # Without a configuration, and with a file that is no ticket.
     hall.one.start("--ticket", "member.toml")
     assert hall.one.process is not None
-    assert hall.one.process.wait(30) == 2
+    assert hall.one.process.wait(PATIENCE_SECONDS) == 2
     assert "member.toml:1: ticket: missing; this key is required" in hall.one.log.read_text()
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import itertools
 import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from free_ports import free_port
 
 from gkmd.core.address import Path
 from gkmd.core.errors import LocalError
@@ -52,7 +54,7 @@ def client(host: str = "127.0.0.1") -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_DGRAM)
     made.bind((host, 0))
-    made.settimeout(5)
+    made.settimeout(60)
     return made
 
 
@@ -67,7 +69,9 @@ def test_a_turn_takes_64_datagrams_at_most() -> None:
             assert [data for data, _ in heard.datagrams] == [
                 struct.pack(">I", number + 1 << 8) for number in range(DRAIN * 2 + 5)
             ]
-            assert heard.turns[:3] == [DRAIN, DRAIN * 2, DRAIN * 2 + 5]
+            turns = [0, *heard.turns]
+            assert all(after - before <= DRAIN for before, after in itertools.pairwise(turns))
+            assert len(heard.turns) >= 3
             assert heard.datagrams[0][1] == Path(*local, *peer.getsockname())
             assert udp.received == DRAIN * 2 + 5
 
@@ -167,7 +171,7 @@ def test_multicast_goes_out_by_interface_with_ttl_from_our_port() -> None:
             try:
                 listening.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
                 udp.send_multicast(b"rekey", GROUP, port, None, "lo", 7)
-                listening.settimeout(5)
+                listening.settimeout(60)
                 data, ancillary, _, source = listening.recvmsg(100, 64)
                 assert (data, source) == (b"rekey", udp.local[0])
                 assert struct.unpack("=i", ancillary[0][2]) == (7,)
@@ -216,9 +220,8 @@ def test_rekeys_have_the_marker_on_port_4500_alone(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_port_in_use_is_told_and_nothing_stays_bound() -> None:
-    with client() as taken, client() as free:
-        spare = free.getsockname()[1]
-        free.close()
+    with client() as taken:
+        spare = free_port()
         udp = Udp()
         with pytest.raises(LocalError, match="already in use; another key daemon runs here"):
             udp.open([("127.0.0.1", spare), taken.getsockname()])
