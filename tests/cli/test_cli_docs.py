@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from gkmd.cli.daemons import MEMBER_FILE, SERVER_FILE
+from gkmd.cli.failing import CONFIGURATION
 from gkmd.cli.main import main
 from gkmd.cli.reference import commands, reference
 from gkmd.daemon.member_config import CONTROL_SOCKET as MEMBER_SOCKET
@@ -82,6 +83,10 @@ def test_a_unit_starts_what_exists_where_it_is(kind: str) -> None:
     words = shlex.split(service["ExecStart"])
     assert words[1:] == [kind, "-c", SERVER_FILE if kind == "server" else MEMBER_FILE]
     assert service["Type"] == "notify"
+    assert service["ExecReload"] == "/bin/sh -c 'kill -HUP $MAINPID'"  # /bin/kill is not on every system
+    assert service["Restart"] == "on-failure"
+    assert service["RestartPreventExitStatus"] == str(CONFIGURATION)
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
     socket = Path(CONTROL_SOCKET if kind == "server" else MEMBER_SOCKET)
     assert socket.parent == Path("/run") / service["RuntimeDirectory"]
     wanted = {"server": {"CAP_NET_BIND_SERVICE"}, "member": {"CAP_NET_BIND_SERVICE", "CAP_NET_ADMIN"}}[kind]
