@@ -68,8 +68,10 @@ class Doorkeeper(Protocol):
         its key, so that its holder can be told; ``decide`` lets it in nowhere.
         """
 
-    def withdrawn(self, identity: Identity) -> str:
-        """Why this ticket must not be used any more; "" when it may be."""
+    def withdrawn(self, identity: Identity, grounds: str) -> str:
+        """Why this ticket, or the password of these ``grounds``, must not be used any more; "" when it may
+        be.
+        """
 
     def password_of(self, ask: AskPassword, now: float) -> PasswordCheck: ...
 

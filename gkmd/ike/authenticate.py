@@ -271,7 +271,7 @@ class Authenticator:
         if grounds.proof_of(on) is not Proof.CONFIGURED:
             if self._doorkeeper is None:
                 return "the platform that knew it is no longer there"
-            return self._doorkeeper.withdrawn(peer)
+            return self._doorkeeper.withdrawn(peer, grounds.whose_password(on))
         return ""
 
 

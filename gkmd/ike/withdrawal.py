@@ -15,7 +15,7 @@ from gkmd.core.effect import Proof
 from gkmd.core.identity import Identity
 from gkmd.group.directory import Directory
 from gkmd.ike.authenticate import Authenticator, canonical
-from gkmd.ike.grounds import proof_of
+from gkmd.ike.grounds import proof_of, whose_password
 from gkmd.ike.half_open import HalfOpen, HalfOpenTable
 from gkmd.ike.registrar import Registrar
 from gkmd.ike.removal import DELETE_IKE_SA, deletion_of
@@ -77,8 +77,15 @@ class Withdrawal:
             if isinstance(change, DropMember):
                 left.setdefault(canonical(change.identity), []).append(change.group)
         for identity in disowned:
-            for sa in filter(_by_platform, self._keeper.table.of_peer(identity)):
+            for sa in filter(self._is_disowned, self._keeper.table.of_peer(identity)):
                 self._end(turn, sa, _DISOWNED, left.get(identity, ()), now)
+
+    def _is_disowned(self, sa: IkeSa) -> bool:
+        """A name may be that of an account, and of a list: what another password of it opened goes on."""
+        proof, doorkeeper = proof_of(sa.grounds), self._directory.doorkeeper
+        if proof is not Proof.PASSWORD or sa.peer is None or doorkeeper is None:
+            return proof is not Proof.CONFIGURED
+        return doorkeeper.withdrawn(sa.peer, whose_password(sa.grounds)) != ""
 
     def _end_half(self, turn: Turn, half: HalfOpen, sa: IkeSa, reason: str, now: float) -> None:
         # Its question is open; the answer will find nothing.

@@ -51,7 +51,7 @@ class Keeper:
     def secret_of(self, identity: Identity) -> SecretBytes | None:
         return None
 
-    def withdrawn(self, identity: Identity) -> str:
+    def withdrawn(self, identity: Identity, grounds: str) -> str:
         return ""
 
     def password_of(self, ask: AskPassword, now: float) -> PasswordCheck:

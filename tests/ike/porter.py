@@ -21,7 +21,7 @@ class Porter:
 
     tickets: dict[Identity, SecretBytes] = field(default_factory=dict)
     passwords: dict[Identity, bytes] = field(default_factory=dict)
-    gone_bad: dict[Identity, str] = field(default_factory=dict)
+    gone_bad: dict[Identity | str, str] = field(default_factory=dict)  # tickets, names, grounds of passwords
     reserved: set[str] = field(default_factory=lambda: {"news"})
     verdict: Callable[[Ask], Verdict] = field(default=lambda ask: WELCOME)
     past: dict[Identity, GroupPolicy] = field(default_factory=dict)
@@ -39,8 +39,8 @@ class Porter:
     def secret_of(self, identity: Identity) -> SecretBytes | None:
         return self.tickets.get(identity)
 
-    def withdrawn(self, identity: Identity) -> str:
-        return self.gone_bad.get(identity, "")
+    def withdrawn(self, identity: Identity, grounds: str) -> str:
+        return self.gone_bad.get(identity, self.gone_bad.get(grounds, ""))
 
     def password_of(self, ask: AskPassword, now: float) -> PasswordCheck:
         known = ask.identity in self.passwords

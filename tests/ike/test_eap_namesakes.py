@@ -67,6 +67,11 @@ def namesakes(*, late: bool = False) -> World:
     return world
 
 
+def porter(world: World) -> Porter:
+    assert isinstance(world.doorkeeper, Porter)
+    return world.doorkeeper
+
+
 def theirs(world: World) -> bytes:
     return established(world, HOST)[1].spi_r
 
@@ -106,25 +111,45 @@ def test_who_logs_in_cannot_leave_in_the_name_of_the_host(group: str) -> None:
 
 def test_who_logs_in_and_is_disowned_takes_nobody_along() -> None:
     world = namesakes()
+    porter(world).gone_bad[CAM] = "the account is disabled"
     world.do(world.server.command(gcks_settings.Apply(Left((), ()), (CAM,)), world.now))
     world.run(3)
     assert unharmed(world)
     assert len(world.server._keeper.table) == 1
 
 
-def test_two_passwords_of_one_name_are_two_peers() -> None:
-    """A list's and an account's: neither ends the IKE SAs of the other."""
+class Lists(Reserved):
+    """Each who logs in has another password of the name."""
 
-    class Lists(Reserved):
-        def judged(self, ask: object) -> PasswordVerdict:
-            self.count = getattr(self, "count", 0) + 1
-            return replace(PasswordVerdict(None), grounds=f"names:list-{self.count}")
+    def judged(self, ask: object) -> PasswordVerdict:
+        self.count = getattr(self, "count", 0) + 1
+        return replace(PasswordVerdict(None), grounds=f"names:list-{self.count}")
 
+
+def two_of_one_name() -> World:
     world = login_world(doorkeeper=Lists(verdict=verdict))
     for number in (0, 1):
         world.add(number, credentials=login(CAM), identity=CAM)
         world.run(2)
-    assert len(world.server._keeper.table) == 2
+    return world
+
+
+def test_two_passwords_of_one_name_are_two_peers() -> None:
+    """A list's and an account's: neither ends the IKE SAs of the other."""
+    assert len(two_of_one_name().server._keeper.table) == 2
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_ends_for_one_of_them_goes_on_for_the_other(restarted: bool) -> None:
+    world = two_of_one_name()
+    porter(world).gone_bad["names:list-1"] = "the account is disabled"
+    if restarted:
+        world.boot()
+    else:
+        world.do(world.server.command(gcks_settings.Apply(Left((), ()), (CAM,)), world.now))
+    world.run(5)
+    (kept,) = world.server._keeper.table
+    assert (kept.state, kept.grounds) == (SaState.ESTABLISHED, "password names:list-2")
 
 
 def test_the_host_takes_its_place_from_who_was_there_before() -> None:

@@ -184,6 +184,7 @@ def test_names_compare_without_case() -> None:
     world = login_world()
     world.add(0, credentials=login(), identity=ANN)
     world.run(1)
+    keeper(world).gone_bad[ANN] = "it was disabled"
     shouted = Identity(ANN.kind, ANN.data.upper())
     world.do(world.server.command(gcks_settings.Apply(OVER, (shouted,)), world.now))
     assert not world.directory.members("news")

@@ -153,12 +153,12 @@ def test_a_revoked_ticket_opens_nothing_and_says_so(rig: DoorRig) -> None:
     rig.reserve(OPEN)
     id = ticket(rig, "rx")
     ask = rig.by_ticket(id)
-    assert rig.door.withdrawn(ask.identity) == ""
+    assert rig.door.withdrawn(ask.identity, "") == ""
     rig.register(ask)
     rig.do("ticket-revoke", q.ById(id), "rx")
     assert rig.work.disowned == [ask.identity]
     assert rig.register(ask).refusal is Refusal.REVOKED
-    assert rig.door.withdrawn(ask.identity) == "the ticket was revoked"
+    assert rig.door.withdrawn(ask.identity, "") == "the ticket was revoked"
     # It still has its secret, for the answer has to be protected.
     assert rig.door.secret_of(ask.identity) is not None
 
@@ -171,7 +171,22 @@ def test_a_ticket_of_another_transmission_or_none_is_refused(rig: DoorRig) -> No
     unknown = Identity.parse("keyid:t-aaaaaaaaaaaaaaaaaaaa")
     assert rig.register(rig.ask(unknown, proof=Proof.TICKET)).refusal is Refusal.NOT_AUTHORIZED
     assert rig.door.secret_of(unknown) is None
-    assert rig.door.withdrawn(unknown) != ""
+    assert rig.door.withdrawn(unknown, "") != ""
+
+
+def test_a_disabled_account_takes_nothing_from_a_name_of_a_list(rig: DoorRig) -> None:
+    """Anybody can sign up by a name that a sender has listed, and make an operator disable that account."""
+    rig.reserve(OPEN)
+    rig.reserve(NAMES, "club")
+    rig.user("anna")
+    rig.listed("anna", where="club")
+    member, namesake = rig.by_password("anna", "club"), rig.by_password("anna")
+    rig.put(replace(rig.account("anna"), disabled=True))
+    assert rig.door.withdrawn(namesake.identity, namesake.grounds)
+    assert rig.door.withdrawn(member.identity, member.grounds) == ""
+    rig.facts.drop(rig.account("anna"))
+    assert rig.door.withdrawn(namesake.identity, namesake.grounds)
+    assert rig.door.withdrawn(member.identity, member.grounds) == ""
 
 
 def test_disabled_cancelled_and_evicted_are_told_apart(rig: DoorRig) -> None:
@@ -180,7 +195,7 @@ def test_disabled_cancelled_and_evicted_are_told_apart(rig: DoorRig) -> None:
     rig.register(ask)
     rig.put(replace(rig.account("rx"), disabled=True))
     assert rig.register(ask).refusal is Refusal.REVOKED
-    assert rig.door.withdrawn(ask.identity) == "the account is disabled"
+    assert rig.door.withdrawn(ask.identity, "") == "the account is disabled, or is no more"
     rig.put(replace(rig.account("rx"), disabled=False))
     assert rig.register(ask).refusal is None
     rig.put(replace(rig.admissions()[0], evicted=NOW))

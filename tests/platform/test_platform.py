@@ -161,7 +161,7 @@ def test_who_is_disabled_loses_what_the_ticket_has_opened() -> None:
     outcome = rig.outcome_of("user-change", q.ChangeUser("rx", disabled=True))
     assert Identity.parse(f"keyid:{ticket}") in outcome.disowned
     assert Identity.parse("keyid:rx") in outcome.disowned
-    assert rig.platform.withdrawn(Identity.parse(f"keyid:{ticket}"))
+    assert rig.platform.withdrawn(Identity.parse(f"keyid:{ticket}"), "")
     rig.do("user-credit", q.CreditUser("rx", Amount(1, "EUR"), "cash 2"))
     assert rig.refused("user-forget", q.ByLogin("rx")).code == "conflict"
 

@@ -134,20 +134,17 @@ class Door:
         ticket = self._tickets.find(identity)
         return None if ticket is None else ticket.secret
 
-    def withdrawn(self, identity: Identity) -> str:
+    def withdrawn(self, identity: Identity, grounds: str) -> str:
+        """Of a name the grounds say whose it is: an account may have the name that a list has."""
         ticket = self._tickets.find(identity)
-        if ticket is None:
-            name = name_in(identity)
-            if not name:
-                return "there is no such ticket"
-            account = self._accounts.by_login(name)
-            return "the account is disabled" if account is not None and account.disabled else ""
-        if ticket.revoked is not None:
+        if ticket is not None and ticket.revoked is not None:
             return "the ticket was revoked"
-        account = self._accounts.get(ticket.party)
-        if account is None or account.disabled:
-            return "the account is disabled"
-        return ""
+        if ticket is None and not name_in(identity):
+            return "there is no such ticket"
+        if ticket is None and not grounds.startswith(OF_ACCOUNT):
+            return ""
+        account = self._accounts.get(grounds.removeprefix(OF_ACCOUNT) if ticket is None else ticket.party)
+        return "the account is disabled, or is no more" if account is None or account.disabled else ""
 
     def password_of(self, ask: AskPassword, now: float) -> PasswordCheck:
         """The list's password for this name, else that of the account with this login.

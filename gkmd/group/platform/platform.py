@@ -265,8 +265,8 @@ class Platform:
     def secret_of(self, identity: Identity) -> SecretBytes | None:
         return self.door.secret_of(identity)
 
-    def withdrawn(self, identity: Identity) -> str:
-        return self.door.withdrawn(identity)
+    def withdrawn(self, identity: Identity, grounds: str) -> str:
+        return self.door.withdrawn(identity, grounds)
 
     def password_of(self, ask: AskPassword, now: float) -> PasswordCheck:
         return self.door.password_of(ask, now)
