@@ -27,10 +27,10 @@ from gkmd.core.effect import (
 )
 from gkmd.core.errors import LocalError
 from gkmd.core.fault import fault
-from gkmd.group.model import Verdict
+from gkmd.group.model import Refusal, Verdict
 from gkmd.ike.dropped import dropped
 from gkmd.ike.group_join import GroupJoin
-from gkmd.ike.group_member import GroupMember
+from gkmd.ike.group_member import GroupMember, State
 from gkmd.ike.member_settings import Command, Leave, Register, Stop
 from gkmd.ike.sa import IkeSa
 from wire.errors import WireError
@@ -41,6 +41,11 @@ MOST_ENDPOINTS: Final = 256  # ours: each has an IKE SA, timers, and policies in
 _REKEY_SPI_OCTETS: Final = 16
 _FAULT_SECONDS: Final = 1.0  # an endpoint whose tick failed is left alone for so long
 _OVER_SECONDS: Final = 5.0  # between looks whether an endpoint whose time is over still holds keys
+
+_EXTENDED_SECONDS: Final = 86_400.0  # without keys: for so long who held them once is taken to come back
+_ENDS: Final = frozenset(
+    one.value for one in (Refusal.CLOSED, Refusal.CANCELLED, Refusal.UNKNOWN_GROUP, Refusal.REVOKED)
+)
 
 CONFIGURED: Final = ""  # the name of the endpoint of the configuration's own groups
 
@@ -100,10 +105,19 @@ class Post:
     not_before: float = 0.0
     leaving: bool = False
     joins: dict[str, GroupJoin] = field(default_factory=dict)
+    extended_by: float = math.inf  # it held keys when its time had come, and is forgotten then at the latest
 
-    def over(self) -> bool:
-        """Nothing keeps it when its time has come."""
-        return not any(group.registered for group in self.endpoint.groups.values())
+    def over(self, now: float) -> bool:
+        """Nothing keeps it when its time has come: it holds no keys.
+
+        Who held some then knows of an extension: a program that pauses does not end it, the server does.
+        """
+        groups = self.endpoint.groups.values()
+        if any(group.registered for group in groups):
+            if math.isinf(self.extended_by):
+                self.extended_by = now + _EXTENDED_SECONDS
+            return False
+        return math.isinf(self.extended_by) or self.extended_by <= now or all(map(_ended, groups))
 
 
 class MemberCrew:
@@ -204,7 +218,7 @@ class MemberCrew:
                     post.not_before = now + _FAULT_SECONDS
                     effects += fault("tick", error, post.name or "configuration")
             if not post.leaving and post.until <= now:
-                if post.over():
+                if post.over(now):
                     effects.append(Tell("transmission-over", "info", {"ticket": post.name}))
                     effects += self._dismiss(post, now)
                 else:
@@ -271,6 +285,11 @@ class MemberCrew:
                 del self._by_group[name]
             self.gone.append((post.name, tuple(post.joins)))
         return effects
+
+
+def _ended(group: GroupMember) -> bool:
+    """The server has said so."""
+    return group.state is State.CLOSED or (group.refusal is not None and group.refusal.code in _ENDS)
 
 
 def check_apart(one: GroupJoin, other: GroupJoin) -> None:

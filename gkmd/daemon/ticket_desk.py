@@ -57,6 +57,7 @@ class TicketDesk:
         self._held: dict[str, Held] = {}
         self._over: dict[str, Held] = {}  # closed, the oldest first
         self._told: dict[str, str] = {}
+        self._wanted: Mapping[str, Ticket] = {}
 
     @property
     def held(self) -> Mapping[str, Held]:
@@ -79,6 +80,10 @@ class TicketDesk:
     ) -> None:
         """``files`` and ``portal`` are the tickets by id; those ``at_once`` do not wait to be wanted."""
         wanted = {**portal, **files}
+        for name in files.keys() & portal.keys():
+            if _same(files[name], portal[name]):
+                wanted[name] = portal[name]  # its times are as they are now, a file's as they were
+        self._wanted = wanted
         await self._end()
         for name, held in list(self._held.items()):
             ticket = wanted.get(name)
@@ -88,8 +93,11 @@ class TicketDesk:
             elif ticket != held.ticket:
                 self._prolong(held, ticket)
         for name in [n for n, held in self._over.items() if held.from_file and n not in wanted]:
-            # Whoever takes the file away wants no protection any more.
-            await self._release(self._over.pop(name), closed=False)
+            # Whoever takes the file away wants no protection any more, unless by another ticket.
+            if self.of_group(self._over[name].ticket.group) is not None:
+                del self._over[name]
+            elif not self._goes_on(self._over[name]):
+                await self._release(self._over.pop(name), closed=False)
         told = self._told
         self._told = {name: text for name, text in told.items() if name in wanted}
         for name, ticket in wanted.items():
@@ -97,7 +105,10 @@ class TicketDesk:
                 continue
             if ticket.ends <= now:
                 if name not in self._over:
-                    self._complain(name, f"the transmission {ticket.group!r} is over")
+                    text = (
+                        f"the transmission {ticket.group!r} is over; if it was extended, get its file again"
+                    )
+                    self._complain(name, text)
                 continue
             held = Held(ticket, name in files, waits and name not in at_once)
             await self._take_up(name, held)
@@ -187,17 +198,25 @@ class TicketDesk:
     async def _finish(self, name: str, held: Held) -> None:
         del self._held[name]
         self._wishes.remove(held.ticket.group)
-        await self._release(held, closed=not held.gone)
-        if not held.gone:
+        closed = not held.gone or self._goes_on(held)
+        await self._release(held, closed=closed)
+        if closed:
             self._over[name] = held
             while len(self._over) > MOST_CLOSED:
-                oldest = next(iter(self._over))
-                await self._release(self._over.pop(oldest), closed=False)
+                oldest = self._over.pop(next(iter(self._over)))
+                if self.of_group(oldest.ticket.group) is None:
+                    await self._release(oldest, closed=False)
         self._events.tell(
             "ticket-given-back",
             "info",
-            {"ticket": name, "group": held.ticket.group, "traffic": "open" if held.gone else "closed"},
+            {"ticket": name, "group": held.ticket.group, "traffic": "closed" if closed else "open"},
         )
+
+    def _goes_on(self, held: Held) -> bool:
+        """Another ticket takes its place: between the two nothing passes in clear."""
+        ours = held.ticket
+        others = [one for one in self._wanted.values() if one.id != ours.id]
+        return any(one.group == ours.group or one.join.flow == ours.join.flow for one in others)
 
     async def _release(self, held: Held, *, closed: bool) -> None:
         try:

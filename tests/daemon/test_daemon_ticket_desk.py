@@ -188,7 +188,9 @@ def test_the_end_of_a_transmission_leaves_it_closed_until_its_file_goes() -> Non
         await rig.see({}, now=now + 201)
         assert rig.closed == set()
         await rig.see(book(ticket(3, ends=int(now) - 5)), now=now)
-        assert rig.reasons() == ["the transmission 'concert-3' is over"]
+        assert rig.reasons() == [
+            "the transmission 'concert-3' is over; if it was extended, get its file again"
+        ]
         assert rig.closed == set()
         rig.driver.stop_timer()
 
@@ -245,6 +247,75 @@ def test_the_same_transmission_twice_is_refused_and_told_once() -> None:
         await rig.see(both)
         await rig.see(both)
         assert set(rig.desk.held) == {ticket_id(2), ticket_id(3)}
+        rig.driver.stop_timer()
+
+    asyncio.run(run_())
+
+
+def test_between_two_tickets_for_one_transmission_nothing_is_open() -> None:
+    """The holder has revoked a ticket and puts the file of the next one in its place."""
+
+    async def run_() -> None:
+        rig = Desk()
+        await rig.see(book(ticket(1)))
+        opened: list[str] = []
+        release = rig.dataplane.release
+
+        async def noting(group: str, *, closed: bool) -> None:
+            if not closed:
+                opened.append(group)
+            await release(group, closed=closed)
+
+        rig.dataplane.release = noting  # type: ignore[method-assign]
+        for instead in (
+            ticket(2, transmission="concert-1", address="239.192.0.1"),
+            ticket(3, address="239.192.0.1"),
+        ):
+            await rig.see(book(instead))
+            await rig.see(book(instead))
+            assert set(rig.desk.held) == {instead.id}
+            assert opened == []
+            assert rig.closed == {"239.192.0.1"}
+        await rig.see({})
+        assert rig.closed == set()
+        rig.driver.stop_timer()
+
+    asyncio.run(run_())
+
+
+def test_an_old_file_that_goes_takes_nothing_from_the_ticket_that_followed_it() -> None:
+    async def run_() -> None:
+        rig = Desk()
+        now = rig.driver.clock.now()
+        old = ticket(1, ends=int(now) + 1)
+        await rig.see(book(old), now=now)
+        rig.driver._take(rig.crew.tick(now + 2))
+        await rig.see(book(old), now=now + 2)
+        assert rig.desk.held == {}
+        new = ticket(2, transmission="concert-1", address="239.192.0.1", ends=int(now) + 1000)
+        await rig.see(book(old, new), now=now + 3)
+        assert set(rig.desk.held) == {new.id}
+        for _ in range(2):
+            await rig.see(book(new), now=now + 4)
+            assert rig.closed == {"239.192.0.1"}
+        await rig.see({}, now=now + 5)
+        assert rig.closed == set()
+        rig.driver.stop_timer()
+
+    asyncio.run(run_())
+
+
+def test_a_file_is_as_old_as_it_is_and_the_portal_knows_better() -> None:
+    async def run_() -> None:
+        rig = Desk()
+        await rig.see(book(ticket(1)), book(ticket(1, ends=ENDS + 600)))
+        post = rig.crew.post(ticket_id(1))
+        assert post is not None
+        assert post.until == ENDS + 600
+        # Otherwise the file counts: it is the user's.
+        await rig.see(book(ticket(1)), book(ticket(1, port=5006, ends=ENDS + 600)))
+        assert rig.crew.post(ticket_id(1)) is post
+        assert post.until == ENDS
         rig.driver.stop_timer()
 
     asyncio.run(run_())

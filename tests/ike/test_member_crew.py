@@ -186,6 +186,39 @@ def test_a_transmission_that_is_over_ends_its_endpoint_unless_it_was_extended() 
     assert len(world.told("transmission-over")) == 2
 
 
+def test_a_program_that_pauses_after_an_extension_comes_back() -> None:
+    world = CrewWorld(ends=T0 + 100)
+    world.hire(0, "news", waits=True, until=T0 + 30)
+    world.command(Register("news", patient=True))
+    world.run(50)
+    assert world.states() == {"news": State.MEMBER}
+    world.command(Leave("news"))
+    world.run(20)
+    world.command(Register("news", patient=True))
+    world.run(2)
+    assert world.states() == {"news": State.MEMBER}
+    # At the end the server says so, or says it to who asks again.
+    world.command(Leave("news"))
+    world.run(40)
+    assert world.states() == {"news": State.LEFT}
+    world.command(Register("news", patient=True))
+    world.run(10)
+    assert world.states() == {}
+    assert len(world.told("transmission-over")) == 1
+
+
+def test_nobody_waits_for_ever_for_a_program_that_paused() -> None:
+    world = CrewWorld()
+    world.hire(0, "news", waits=True, until=T0 + 30)
+    world.command(Register("news"))
+    world.run(40)
+    world.command(Leave("news"))
+    world.run(80_000)
+    assert world.states() == {"news": State.LEFT}
+    world.run(7000)
+    assert world.states() == {}
+
+
 def test_the_same_twice_is_refused() -> None:
     world = CrewWorld()
     world.hire(0, "news")
