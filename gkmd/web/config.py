@@ -26,7 +26,8 @@ _STRIPE: Final = "https://api.stripe.com"
 
 @dataclass(frozen=True, slots=True)
 class ProviderEndpoint:
-    """Where a payment begins. ``secret``: the shared secret of a webhook provider, or Stripe's API key.
+    """Where a payment begins. ``secret``: what orders to a webhook provider are signed with,
+    or Stripe's API key; never what the provider signs its calls with.
 
     ``redirect_hosts``: hosts that a payer may be sent to beside that of ``url``; empty with Stripe: any of
     stripe.com.

@@ -58,7 +58,7 @@ class _Reply(msgspec.Struct):
 
 
 class WebhookProvider:
-    """POSTs the order, signed as the provider signs its calls: docs/payments.md."""
+    """POSTs the order, signed in the way of the provider's calls, with another secret: docs/payments.md."""
 
     def __init__(self, endpoint: ProviderEndpoint, client: Callable[[], httpx.AsyncClient]) -> None:
         self._endpoint = endpoint

@@ -57,7 +57,7 @@ PROVIDER = """
 name = "bank"
 kind = "webhook"
 url = "{url}/payments"
-secret_file = "bank.secret"
+secret_file = "order.secret"
 """
 
 
@@ -105,13 +105,13 @@ class PortalWorld:
         # The portal's certificate is looked at by others, whose clocks are right.
         words = [sys.executable, "-m", "gkmd.cli.main", *portal]
         subprocess.run(words, check=True, capture_output=True)
-        secret = secrets.token_hex(32).encode()
-        for kind, more in (("server", SERVER_MORE), ("portal", PORTAL_MORE)):
+        both = (("server", SERVER_MORE, "bank.secret"), ("portal", PORTAL_MORE, "order.secret"))
+        for kind, more, secret in both:
             file = self.folder / kind / f"{kind}.toml"
             text = file.read_text()
             text = text.replace("[ike]\n", '[ike]\ndead_peer_interval = "24h"\n')
             file.write_text(text.rstrip("\n") + "\n" + more)
-            self._keep(self.folder / kind / "bank.secret", secret)
+            self._keep(self.folder / kind / secret, secrets.token_hex(32).encode())
 
     def _keep(self, file: Path, octets: bytes) -> None:
         file.touch(0o600)
@@ -135,8 +135,9 @@ class PortalWorld:
         if "server" not in self._running:
             self.start_server()
         folder = self.folder / "portal"
-        words = self._words(provider_process.__file__, "--secret-file", str(folder / "bank.secret"))
-        words += ["--ca", str(folder / "portal-ca.crt")]
+        words = self._words(provider_process.__file__)
+        words += ["--secret-file", str(self.folder / "server" / "bank.secret")]
+        words += ["--order-secret-file", str(folder / "order.secret"), "--ca", str(folder / "portal-ca.crt")]
         provider = self._begin("provider", *words, stdout=subprocess.PIPE)
         assert provider.stdout is not None
         url = provider.stdout.readline().decode().split()[-1]

@@ -1,7 +1,7 @@
 """A payment provider in a process of its own, with only the standard library: it shares no code with gkmd and
 speaks what docs/payments.md says.
 
-    python provider_process.py --secret-file FILE [--listen 127.0.0.1:0] [--ca FILE]
+    python provider_process.py --secret-file FILE --order-secret-file FILE [--listen 127.0.0.1:0] [--ca FILE]
 
 prints ``listening on http://127.0.0.1:PORT`` when it is ready. ``POST /payments`` takes an order as the
 portal sends it and answers ``{"url": ..., "external": ...}``; that page's form pays, fails or returns the
@@ -49,9 +49,10 @@ PAGE = """<!doctype html>
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], secret: bytes, ca: str) -> None:
+    def __init__(self, address: tuple[str, int], secret: bytes, order_secret: bytes, ca: str) -> None:
         super().__init__(address, Handler)
         self.secret = secret
+        self.order_secret = order_secret
         self.context = ssl.create_default_context(cafile=ca) if ca else None
         self.orders: dict[str, dict[str, Any]] = {}  # by the payment's id: an order twice is one
         self.calls: list[dict[str, Any]] = []
@@ -173,12 +174,14 @@ class Handler(BaseHTTPRequestHandler):
     def signed(self, body: bytes) -> bool:
         parts = dict(part.partition("=")[::2] for part in self.headers.get("Gkmd-Signature", "").split(","))
         at = parts.get("t", "0")
-        digest = hmac.new(self.server.secret, at.encode() + b"." + body, hashlib.sha256).hexdigest()
+        digest = hmac.new(self.server.order_secret, at.encode() + b"." + body, hashlib.sha256).hexdigest()
         return abs(time.time() - int(at)) <= 300 and hmac.compare_digest(digest, parts.get("v1", ""))
 
 
 class ProviderProcess:
-    """The process, for tests: ``with ProviderProcess(secret) as provider: provider.url``."""
+    """The process, for tests: ``with ProviderProcess(secret) as provider: provider.url``. Its orders are
+    signed with the same secret as its calls.
+    """
 
     def __init__(self, secret: bytes, ca: str = "") -> None:
         self._secret = secret
@@ -189,7 +192,8 @@ class ProviderProcess:
         with tempfile.NamedTemporaryFile(suffix=".secret", delete=False) as file:
             file.write(self._secret)
         self._file = Path(file.name)
-        command = [sys.executable, "-I", __file__, "--secret-file", file.name, "--ca", self._ca]
+        command = [sys.executable, "-I", __file__, "--secret-file", file.name]
+        command += ["--order-secret-file", file.name, "--ca", self._ca]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         ready = self._process.stdout.readline()
@@ -231,11 +235,13 @@ class _Staying(urllib.request.HTTPRedirectHandler):
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--secret-file", required=True)
+    options.add_argument("--order-secret-file", required=True)
     options.add_argument("--listen", default="127.0.0.1:0")
     options.add_argument("--ca", default="")
     chosen = options.parse_args()
     host, _, port = chosen.listen.rpartition(":")
-    server = Server((host, int(port)), Path(chosen.secret_file).read_bytes().strip(), chosen.ca)
+    secrets = (Path(one).read_bytes().strip() for one in (chosen.secret_file, chosen.order_secret_file))
+    server = Server((host, int(port)), *secrets, chosen.ca)
     print(f"listening on {server.origin}", flush=True)
     server.serve_forever()
 

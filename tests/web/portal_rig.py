@@ -27,7 +27,8 @@ from gkmd.web.live import Streams
 from gkmd.web.visit import Portal
 
 ORIGIN = "https://portal.example"
-SECRET = b"a secret of the payment provider"
+SECRET = b"a secret of the payment provider"  # which signs its calls; the portal does not have it
+ORDER_SECRET = b"what the portal signs orders with"
 SETTINGS = PlatformSettings(
     sign_up=True,
     fee_points=1000,
@@ -151,7 +152,9 @@ def portal_config(**more: Any) -> PortalConfig:
         "rate": 10_000,
         "burst": 100_000,
         "sign_up": True,
-        "providers": (ProviderEndpoint("pay", "webhook", "http://127.0.0.1:9/begin", SecretBytes(SECRET)),),
+        "providers": (
+            ProviderEndpoint("pay", "webhook", "http://127.0.0.1:9/begin", SecretBytes(ORDER_SECRET)),
+        ),
     }
     return PortalConfig(**{**values, **more})
 

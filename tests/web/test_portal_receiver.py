@@ -9,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from portal_rig import NOW, ORIGIN, SECRET, Browser, Site, portal_config
+from portal_rig import NOW, ORDER_SECRET, ORIGIN, SECRET, Browser, Site, portal_config
 
 from gkmd.api import requests as q
 from gkmd.core.secret import SecretBytes
@@ -60,7 +60,7 @@ class Provider:
 @pytest.fixture
 def provider(site: Site) -> Iterator[Provider]:
     made = Provider(site)
-    endpoint = ProviderEndpoint("pay", "webhook", f"{made.url}/begin", SecretBytes(SECRET))
+    endpoint = ProviderEndpoint("pay", "webhook", f"{made.url}/begin", SecretBytes(ORDER_SECRET))
     site.config = portal_config(providers=(endpoint,))
     site.forget()
     yield made
@@ -188,7 +188,7 @@ def test_paying_goes_to_the_provider_and_counts_when_it_says_so(site: Site, prov
     assert (order["amount"], order["currency"]) == (1234, "EUR")
     assert order["callback_url"] == f"{ORIGIN}/api/v1/providers/pay"
     at = str(int(NOW))
-    digest = hmac.new(SECRET, at.encode() + b"." + body, hashlib.sha256).hexdigest()
+    digest = hmac.new(ORDER_SECRET, at.encode() + b"." + body, hashlib.sha256).hexdigest()
     assert headers["gkmd-signature"] == f"t={at},v1={digest}"
     page = order["return_url"].removeprefix(ORIGIN)
     assert "We wait for pay" in alice.get(page).text
@@ -205,6 +205,9 @@ def test_paying_goes_to_the_provider_and_counts_when_it_says_so(site: Site, prov
     good = f"t={at},v1={hmac.new(SECRET, at.encode() + b'.' + call, hashlib.sha256).hexdigest()}"
     assert deliver(f"t={at},v1={'0' * 64}") == 403
     assert deliver("") == 403
+    for one in site.config.providers:  # who has broken into the portal has these: they forge nothing
+        forged = hmac.new(one.secret.reveal(), at.encode() + b"." + call, hashlib.sha256).hexdigest()
+        assert deliver(f"t={at},v1={forged}") == 403
     assert "12.34 EUR" not in alice.get("/balance").text.split("Pay in")[0]
     assert deliver(good) == 201
     assert deliver(good) == 201

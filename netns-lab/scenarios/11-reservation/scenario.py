@@ -37,7 +37,10 @@ def scenario(lab: Lab) -> None:
     net = lab.network("gcks", "bank", "desk", "sender", *ADMITTED, *REFUSED)
     lab.watch_keys(net["sender"], *(net[name] for name in ADMITTED))
     server, portal = PlatformServer(lab, net["gcks"]), None
-    secret = save(net["gcks"].run / "bank.secret", secrets.token_hex(32).encode())
+    secret, order_secret = (
+        save(net["gcks"].run / name, secrets.token_hex(32).encode())
+        for name in ("bank.secret", "order.secret")
+    )
     server.configure_platform(
         {"pools": ["239.77.11.0/24"], "fee": "5"},
         [{"name": "bank", "kind": "webhook", "secret_file": secret}],
@@ -45,7 +48,8 @@ def scenario(lab: Lab) -> None:
     server.start()
     portal = Portal(lab, server)
     bank = f"http://{net['bank'].ipv4}:{BANK_PORT}"
-    portal.configure([{"name": "bank", "kind": "webhook", "url": f"{bank}/payments", "secret_file": secret}])
+    payments = {"name": "bank", "kind": "webhook", "url": f"{bank}/payments", "secret_file": order_secret}
+    portal.configure([payments])
     portal.start()
     provider = lab.repo / "tests" / "platform" / "provider_process.py"
     listen = f"{net['bank'].ipv4}:{BANK_PORT}"
@@ -56,6 +60,8 @@ def scenario(lab: Lab) -> None:
             str(provider),
             "--secret-file",
             secret,
+            "--order-secret-file",
+            order_secret,
             "--listen",
             listen,
             "--ca",
