@@ -19,7 +19,8 @@ CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), LoadCr
 def read_secret(path: Path, what: str, group_may_read: bool = True) -> SecretBytes:
     """The file's octets. ConfigError when it cannot be read, or when others can read or change it."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Not blocking: a pipe that nobody writes to would keep us for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ConfigError(f"cannot read {what} {path}: {error.strerror}") from None
     with os.fdopen(fd, "rb") as file:

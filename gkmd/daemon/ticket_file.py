@@ -132,7 +132,8 @@ def _read_transmission(section: Section, local: LocalChoices) -> GroupJoin:
     if protocol == 0 and port:
         raise section.wrong("port", f'found {port}, expected 0 with protocol = "any"')
     for source in sources:
-        if source.version != address.version or source.is_multicast or source.is_unspecified:
+        strange = source.is_multicast or source.is_unspecified or values.scope_of(source)
+        if strange or source.version != address.version:
             raise section.wrong("sources", f"found {source}, expected addresses of hosts, as of {address}")
     return GroupJoin(
         name=name,

@@ -70,6 +70,9 @@ class TicketFolder:
                         now = entry.stat()
                     except FileNotFoundError:
                         continue
+                    except OSError as error:  # one such as a link to itself: the others are read
+                        complaints[entry.name] = f"{self._folder / entry.name}: {error.strerror}"
+                        continue
                     if not stat.S_ISREG(now.st_mode):
                         complaints[entry.name] = f"{self._folder / entry.name} is no regular file"
                         continue

@@ -112,10 +112,20 @@ def pattern(value: Any) -> IdentityPattern:
 
 
 def address(value: Any) -> IpAddress:
+    """``fe80::1%eth0``, too."""
     try:
-        return ipaddress.ip_address(text(value))
+        found = ipaddress.ip_address(text(value))
     except ValueError:
         raise Unexpected("an IPv4 or IPv6 address") from None
+    scope = scope_of(found)
+    if scope and not re.fullmatch(r"[A-Za-z0-9._-]{1,15}", scope):
+        raise Unexpected("an IPv4 or IPv6 address, after its % the name of an interface")
+    return found
+
+
+def scope_of(address: IpAddress) -> str:
+    """The interface of an IPv6 address, "" without one."""
+    return getattr(address, "scope_id", None) or ""
 
 
 def optional_address(value: Any) -> IpAddress | None:
@@ -128,7 +138,8 @@ def multicast(value: Any) -> IpAddress:
         found = address(value)
     except Unexpected:
         found = ipaddress.IPv4Address(0)
-    if not found.is_multicast:
+    if not found.is_multicast or scope_of(found):
+        # The kernel's policies know no scope: with one, the same address would count as another.
         raise Unexpected("a multicast address (224.0.0.0/4 or ff00::/8)")
     return found
 

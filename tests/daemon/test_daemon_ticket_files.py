@@ -64,6 +64,8 @@ def test_the_example_of_the_document_is_a_ticket() -> None:
         ("port = 848", 'port = 848\nca = "no PEM"', "server.ca"),
         ('address = "239.192.0.1"', 'address = "192.0.2.1"', "transmission.address: found"),
         ('address = "239.192.0.1"', 'address = "224.0.0.251"', "no link protocol"),
+        ('address = "239.192.0.1"', 'address = "ff05::1%eth0"', "transmission.address: found"),
+        ('["127.0.0.1"]', '["fe80::1%\\u001b[2J"]', "server.addresses: found"),
         ("sources = []", 'sources = ["fd00::1"]', "transmission.sources"),
         ("sources = []", 'sources = ["239.1.1.1"]', "transmission.sources"),
         ('protocol = "udp"', 'protocol = "any"', "transmission.port: found 5004, expected 0"),
@@ -141,6 +143,21 @@ def test_a_folder_is_followed(tmp_path: Path) -> None:
     tickets, complaints = folder.look()
     assert set(tickets) == {ticket_id(2)}  # a ticket goes when its file goes
     assert "has mode 0666" in complaints["c.toml"]
+
+
+def test_one_bad_entry_of_a_folder_keeps_no_other_out(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").symlink_to("a.toml")
+    (tmp_path / "b.toml").symlink_to("nowhere")
+    write(tmp_path, "c.toml", ticket_text(3))
+    tickets, complaints = TicketFolder(tmp_path, HERE).look()
+    assert set(tickets) == {ticket_id(3)}
+    assert list(complaints) == ["a.toml"]
+
+
+def test_a_pipe_is_no_ticket_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(ConfigError, match="no regular file"):
+        load_ticket(tmp_path / "pipe", HERE)
 
 
 def test_a_folder_that_others_can_write_to_is_not_read(tmp_path: Path) -> None:
