@@ -15,6 +15,7 @@ FOLLOWER_EVENTS: Final = 1000  # that a slow reader may be behind before it lose
 RECENT_EVENTS: Final = 200
 DROPPED: Final = "datagram-dropped"
 REFUSED: Final = "registration-refused"
+NOT_BELIEVED: Final = "authentication-failed"
 SUPPRESSED: Final = "lines-suppressed"
 _SUM_UP_SECONDS: Final = 1.0
 _REASONS: Final = frozenset(refusal.value for refusal in Refusal)
@@ -54,6 +55,10 @@ def _shown(now: float, level: str, event: str, fields: Mapping[str, object]) -> 
     return {"time": round(now, 6), "level": level, "event": event, **plain_fields(fields)}
 
 
+def _reason(fields: Mapping[str, object]) -> str:
+    return str(fields.get("reason", "")).partition(":")[0]
+
+
 class Events:
     """Counts, logs and passes on what happens. ``drops`` counts dropped datagrams by reason, ``refusals``
     refused registrations.
@@ -81,8 +86,10 @@ class Events:
             self.drops[str(fields.get("reason", "unknown"))] += 1
         elif event == REFUSED:
             # Of the reason only what is one of ours: a peer must not make up names to count by.
-            reason = str(fields.get("reason", "")).partition(":")[0]
+            reason = _reason(fields)
             self.refusals[reason if reason in _REASONS else "protocol"] += 1
+        elif event == NOT_BELIEVED and (reason := _reason(fields)) in _REASONS:
+            self.refusals[reason] += 1  # a login that was refused: wrong-password, locked-out, busy
         if level != "debug":
             now = self._now()
             if self._budget.suppressing:

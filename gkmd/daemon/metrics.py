@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gkmd.api.results import Statistics
 from gkmd.group.model import GroupStatus
 
 
@@ -46,7 +47,11 @@ class Measured:
     takings: Mapping[str, Takings] = field(default_factory=dict)  # by currency
     ledger_balanced: bool = True
     audit_lines: int = 0
+<<<<<<< Updated upstream
     requests_refused: Mapping[str, int] = field(default_factory=dict)  # by code
+=======
+    transmissions: tuple[Statistics, ...] = ()  # that have opened, until a while after their end
+>>>>>>> Stashed changes
 
 
 def text_of(measured: Measured) -> str:
@@ -87,6 +92,7 @@ class _Collector(Collector):
         yield _counter("gkmd_datagrams_dropped", "Datagrams dropped.", "reason", m.drops)
         yield _counter("gkmd_events", "Events of the log.", "event", m.events)
         yield from self._platform()
+        yield from self._transmissions()
 
     def _groups(self) -> Iterator[Metric]:
         groups = self._measured.groups
@@ -111,6 +117,32 @@ class _Collector(Collector):
         yield _counter("gkmd_audit_lines", "Lines of the audit log.", value=m.audit_lines)
         text = "Requests to the platform that were refused, by strangers, too."
         yield _counter("gkmd_requests_refused", text, "code", m.requests_refused)
+
+    def _transmissions(self) -> Iterator[Metric]:
+        """The numbers of the sender's page; the rate of the admitted are its joins over time."""
+        them = self._measured.transmissions
+        label = ("reservation",)
+        receivers = GaugeMetricFamily("gkmd_transmission_receivers", "Receivers now.", labels=label)
+        peak = GaugeMetricFamily("gkmd_transmission_receivers_peak", "Most at once.", labels=label)
+        total = CounterMetricFamily("gkmd_transmission_admitted", "Receivers, each once.", labels=label)
+        rekeys = CounterMetricFamily("gkmd_transmission_rekeys", "Rekeys, without copies.", labels=label)
+        refused = CounterMetricFamily(
+            "gkmd_transmission_refused", "Registrations refused.", labels=(*label, "reason")
+        )
+        labels = (*label, "currency")
+        text = "Charged less refunds, in minor units."
+        gross = GaugeMetricFamily("gkmd_transmission_charged_minor_units", text, labels=labels)
+        for one in them:
+            key = [one.reservation]
+            receivers.add_metric(key, one.now)
+            peak.add_metric(key, one.peak)
+            total.add_metric(key, one.total)
+            rekeys.add_metric(key, one.rekeys)
+            for reason, number in sorted(one.refused.items()):
+                refused.add_metric([*key, reason], number)
+            for money in one.money:
+                gross.add_metric([*key, money.currency], money.gross)
+        yield from (receivers, peak, total, rekeys, refused, gross)
 
 
 def _gauge(

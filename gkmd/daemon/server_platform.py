@@ -28,6 +28,7 @@ from gkmd.group.platform.work import Work
 from gkmd.ike.gcks_settings import Apply
 
 _STATES: Final = (schedule.COMING, schedule.OPEN, schedule.ON, schedule.OVER, schedule.CANCELLED)
+_LAST_LOOK: Final = 900.0  # seconds in which a collector comes once more after an end
 _ARCHIVED: Final = frozenset(kind.KIND for kind in ARCHIVED)
 
 
@@ -98,7 +99,15 @@ class ServerPlatform:
             "takings": self._takings(),
             "ledger_balanced": platform.ledger.balanced(),
             "audit_lines": platform.audit.lines,
+<<<<<<< Updated upstream
             "requests_refused": dict(platform.refusals.counts),
+=======
+            "transmissions": tuple(
+                platform.statistics.of(one, now)
+                for one in platform.facts.all(Reservation)
+                if schedule.opens(one) <= now < schedule.ends(one) + _LAST_LOOK
+            ),
+>>>>>>> Stashed changes
         }
 
     def _takings(self) -> dict[str, Takings]:

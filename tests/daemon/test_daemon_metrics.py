@@ -6,6 +6,7 @@ import ipaddress
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from gkmd.api.results import CurrencyTotal, Statistics
 from gkmd.core.identity import Identity
 from gkmd.daemon.events import Events
 from gkmd.daemon.logs import Log
@@ -13,6 +14,20 @@ from gkmd.daemon.metrics import Measured, Takings, text_of
 from gkmd.group.model import GroupPolicy, GroupStatus, Refusal
 
 ADDRESS = ipaddress.ip_address("239.1.1.1")
+TRANSMISSION = Statistics(
+    reservation="opera-abcdef",
+    state="on",
+    now=3,
+    peak=5,
+    total=8,
+    senders=1,
+    refused={"wrong-password": 1, "full": 4},
+    joins=((0, 8),),
+    rekeys=2,
+    next_rekey=None,
+    money=(CurrencyTotal("EUR", 3, 0, 750, 30, 720),),
+    at=60.0,
+)
 
 
 def group(name: str, members: int, closed: bool = False) -> GroupStatus:
@@ -45,6 +60,7 @@ def test_everything_is_in_it() -> None:
         takings={"EUR": Takings(500, 20), "JPY": Takings(-3, 0)},
         ledger_balanced=False,
         audit_lines=11,
+        transmissions=(TRANSMISSION,),
     )
     found = values(text_of(measured))
     expected = {
@@ -70,6 +86,13 @@ def test_everything_is_in_it() -> None:
         "gkmd_fees_minor_units currency=EUR": 20,
         "gkmd_ledger_balanced": 0,
         "gkmd_audit_lines_total": 11,
+        "gkmd_transmission_receivers reservation=opera-abcdef": 3,
+        "gkmd_transmission_receivers_peak reservation=opera-abcdef": 5,
+        "gkmd_transmission_admitted_total reservation=opera-abcdef": 8,
+        "gkmd_transmission_rekeys_total reservation=opera-abcdef": 2,
+        "gkmd_transmission_refused_total reason=full reservation=opera-abcdef": 4,
+        "gkmd_transmission_refused_total reason=wrong-password reservation=opera-abcdef": 1,
+        "gkmd_transmission_charged_minor_units currency=EUR reservation=opera-abcdef": 750,
     }
     assert found | expected == found
 
@@ -89,3 +112,11 @@ def test_peers_do_not_make_up_reasons() -> None:
         events.tell("registration-refused", "warning", {"reason": f"made up {number}"})
     events.tell("registration-refused", "warning", {"reason": f"{Refusal.FULL.value}: 10 members"})
     assert dict(events.refusals) == {"protocol": 50, "full": 1}
+
+
+def test_refused_logins_are_refused_registrations() -> None:
+    """A wrong password ends the exchange before there is a registration to refuse."""
+    events = Events(Log(lambda: 1.0, "error"), lambda: 1.0)
+    events.tell("authentication-failed", "warning", {"reason": Refusal.WRONG_PASSWORD.value})
+    events.tell("authentication-failed", "warning", {"reason": "the signature is not its own"})
+    assert dict(events.refusals) == {"wrong-password": 1}
