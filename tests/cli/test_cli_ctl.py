@@ -84,7 +84,7 @@ class Daemon:
 
     def __enter__(self) -> Daemon:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -217,20 +217,29 @@ def test_events(daemon: Daemon) -> None:
     assert line[9:] == "info    member-joined peer=fqdn:rx1.example receives=yes"
 
 
-def test_events_that_follow(daemon: Daemon) -> None:
+def test_events_that_follow(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     daemon.tell("before")
     results: list[Result] = []
 
     def follow() -> None:
         results.append(run(daemon, "--json", "events", "--follow"))
 
+    shown = threading.Event()
+    print_event = ctl._print_event
+
+    def note(target: ctl.Target, event: dict[str, Any]) -> None:
+        print_event(target, event)
+        if event["event"] == "after":
+            shown.set()
+
+    monkeypatch.setattr(ctl, "_print_event", note)
     thread = threading.Thread(target=follow)
     thread.start()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not daemon.events._followers and time.monotonic() < end:
         time.sleep(0.01)
     daemon.tell("after", number=1)
-    time.sleep(0.1)
+    assert shown.wait(60)
     daemon.__exit__()
     thread.join(60)
     (done,) = results

@@ -125,6 +125,13 @@ def tell(event: str) -> Tell:
     return Tell(event)
 
 
+async def until(fact: Callable[[], object], seconds: float = 60.0) -> None:
+    """Let the loop go on until the fact is true."""
+    async with asyncio.timeout(seconds):
+        while not fact():
+            await asyncio.sleep(0.001)
+
+
 async def settle(turns: int = 5) -> None:
     """Let the loop do what is ready."""
     for _ in range(turns):

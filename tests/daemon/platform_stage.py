@@ -138,7 +138,7 @@ def code_of(call: Callable[[], object]) -> str:
 
 def raw(path: Path, line: bytes) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-        peer.settimeout(30)
+        peer.settimeout(60)
         peer.connect(str(path))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             peer.sendall(line)

@@ -132,7 +132,7 @@ def test_a_slow_password_holds_nobody_up_and_too_many_are_told(tmp_path: Path) -
         assert results == []
         stage.go.set()
         for thread in slow:
-            thread.join(10)
+            thread.join(60)
         assert len(results) == 3
 
     play(tmp_path, stage, work)

@@ -211,7 +211,7 @@ def test_the_tickets_of_a_login(portal: FakePortal) -> None:
     assert found.complaints == {}
     assert found.tickets[ticket_id(1)].join.interface == "lo"
     assert [path for _, path, _ in portal.asked] == [
-        "/api/v1/tickets?limit=100",
+        "/api/v1/tickets?live=true&limit=100",
         f"/api/v1/tickets/{ticket_id(2)}",
     ]
     assert tickets(portal).look(ENDS).tickets == {}
@@ -516,8 +516,8 @@ def test_a_portal_that_never_comes_to_the_point(
     begun = time.monotonic()
     with pytest.raises(PortalError, match=r"^GET http"):
         PortalClient(login, tls_context(ca) if encrypted else PLAIN).tickets()
-    assert time.monotonic() - begun < 10
-    thread.join(10)
+    assert time.monotonic() - begun < 60
+    thread.join(60)
     assert not thread.is_alive()
     listener.close()
 
@@ -528,16 +528,16 @@ def test_one_look_at_a_time(portal: FakePortal) -> None:
 
     def slow(path: str) -> Answer | None:
         inside.set()
-        held.wait(10)
+        held.wait(60)
         return None
 
     portal.instead = slow
     mine = tickets(portal)
     thread = threading.Thread(target=mine.look, args=(NOW,))
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     with pytest.raises(PortalError, match="has not answered the last look"):
         mine.look(NOW)
     held.set()
-    thread.join(10)
+    thread.join(60)
     assert mine.look(NOW).tickets == {}

@@ -37,7 +37,7 @@ NET_ADMIN_AND_BIND = (1 << 12) | (1 << 10)
 
 def state_after(user: str, kind: str) -> dict[str, list[str]]:
     done = subprocess.run(
-        [sys.executable, "-c", DROP, user, kind], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", DROP, user, kind], capture_output=True, text=True, check=True, timeout=90
     )
     pairs = (line.split(":", 1) for line in done.stdout.splitlines())
     return {name: rest.split() for name, rest in pairs}

@@ -40,7 +40,7 @@ def test_a_thousand_registrations_each_with_one_member_and_one_sa_set() -> None:
     world.run(40)  # what was late has come; nobody has come twice
     assert len(world.book.ike_sas) == len(table) == 1000
     assert len(world.server._init.table) == 0
-    assert spent < 10.0, f"{spent:.1f} s"
+    assert spent < 60.0, f"{spent:.1f} s"  # some seconds on a quiet machine
 
 
 @pytest.mark.parametrize("seed", range(6))

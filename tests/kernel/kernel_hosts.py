@@ -239,7 +239,7 @@ class Tap:
         return [frame.spi for frame in frames]
 
 
-def received(opened: socket.socket, expected: int, seconds: float = 3.0, quiet: float = 0.15) -> list[bytes]:
+def received(opened: socket.socket, expected: int, seconds: float = 20.0, quiet: float = 0.15) -> list[bytes]:
     """What the socket gets until ``expected`` datagrams are there, and then whatever comes for ``quiet``."""
     found: list[bytes] = []
     end = time.monotonic() + seconds

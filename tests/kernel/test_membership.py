@@ -54,7 +54,7 @@ def test_source_specific(wire: Wire, version: int) -> None:
     with rx.inside(lambda: open_membership(group, REKEY_PORT, "e0", allowed)) as opened:
         wire["s2"].sender(group, REKEY_PORT)(b"stranger")
         wire["s1"].sender(group, REKEY_PORT)(b"server")
-        assert received(opened, 2, seconds=0.5) == [b"server"]
+        assert received(opened, 1) == [b"server"]
 
 
 @pytest.mark.root
@@ -157,8 +157,8 @@ async def test_a_query_for_the_group_is_answered_beside_a_policy_for_every_proto
         answers6.frames()
         wire["s1"].inside(igmp_query)
         wire["s1"].inside(mld_query)
-        assert NEWS.packed in b"".join(received(answers4.opened, 1, seconds=2.0))
-        assert NEWS6.packed in b"".join(received(answers6.opened, 1, seconds=2.0))
+        assert NEWS.packed in b"".join(received(answers4.opened, 1))
+        assert NEWS6.packed in b"".join(received(answers6.opened, 1))
     await plane.close()
 
 

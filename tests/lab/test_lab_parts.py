@@ -74,7 +74,7 @@ def test_a_program_that_ends_too_early_is_not_waited_for(tmp_path: Path) -> None
         it.wait_log("ready")
     with pytest.raises(NotSeen, match="no such thing"):
         it.wait_until("a file", lambda: False)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
 
 
 def test_a_program_that_does_not_end_is_killed(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ class Server(ThreadingHTTPServer):
         headers = {"Content-Type": "application/json", "Gkmd-Signature": f"t={at},v1={digest}"}
         request = urllib.request.Request(url, body, headers, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=10, context=self.context) as answer:
+            with urllib.request.urlopen(request, timeout=60, context=self.context) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -205,7 +205,7 @@ class ProviderProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._file.unlink()
@@ -214,7 +214,7 @@ class ProviderProcess:
         """What the payer's browser posts from the provider's page, and no redirect followed."""
         request = urllib.request.Request(page, f"action={action}".encode(), method="POST")
         try:
-            urllib.request.build_opener(_Staying).open(request, timeout=10).close()
+            urllib.request.build_opener(_Staying).open(request, timeout=60).close()
         except urllib.error.HTTPError as error:
             error.close()
             if error.code != 303:
@@ -222,7 +222,7 @@ class ProviderProcess:
 
     def calls(self) -> list[dict[str, Any]]:
         """What was called, each with the ``status`` of the answer; 0 for none."""
-        with urllib.request.urlopen(f"{self.url}/calls", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/calls", timeout=60) as answer:
             calls: list[dict[str, Any]] = json.load(answer)
         return calls
 

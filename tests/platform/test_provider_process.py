@@ -90,7 +90,7 @@ def order(
     headers = {"Gkmd-Signature": sign(body, SECRET, time.time())}
     request = urllib.request.Request(f"{provider.url}/payments?fault={fault}", body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         error.close()
@@ -159,5 +159,5 @@ def test_an_order_that_is_sent_again_is_the_same_payment(
 
 def test_the_page_shows_the_order_as_text(provider: ProviderProcess, receiving: Receiving) -> None:
     _, begun = order(provider, receiving, begin(receiving))
-    with urllib.request.urlopen(begun["url"], timeout=10) as answer:
+    with urllib.request.urlopen(begun["url"], timeout=60) as answer:
         assert "balance of &lt;rx&gt;" in answer.read().decode()

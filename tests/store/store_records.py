@@ -187,7 +187,7 @@ def write(journal: AnyJournal, *changes: Change) -> None:
         answered.set()
 
     journal.submit(changes, done)
-    assert answered.wait(30)
+    assert answered.wait(60)
     if answers[0] is not None:
         raise answers[0]
 

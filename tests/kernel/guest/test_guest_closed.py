@@ -45,7 +45,7 @@ async def test_closed_without_an_sa_in_both_directions(wire: Wire, protection: P
     await group.receive(0x100, "s1")
     stranger(b"clear")
     send(b"good")
-    assert received(heard, 2, seconds=0.5) == [b"good"]
+    assert received(heard, 1) == [b"good"]
     assert "XfrmInTmplMismatch" in wire["rx"].statistics()
     tap.frames()
 
@@ -59,7 +59,7 @@ async def test_closed_without_an_sa_in_both_directions(wire: Wire, protection: P
 
 
 async def test_a_hard_expiry_closes_and_is_no_error(wire: Wire) -> None:
-    group = Group(wire, Protection(lifetime=1.0))
+    group = Group(wire, Protection(lifetime=4.0))
     heard, tap = wire["rx"].receiver(group.protection.group, PORT), wire.tap(group.protection.group)
     send = wire["s1"].sender(group.protection.group, PORT)
     await group.close_receiver()
@@ -67,8 +67,8 @@ async def test_a_hard_expiry_closes_and_is_no_error(wire: Wire) -> None:
     await group.send("s1", 0x100)
     send(b"alive")
     assert received(heard, 1) == [b"alive"]
-    assert "hard 1(sec)" in ip("-n", wire["rx"].namespace, "-s", "xfrm", "state")
-    for _ in range(40):
+    assert "hard 4(sec)" in ip("-n", wire["rx"].namespace, "-s", "xfrm", "state")
+    for _ in range(600):
         if wire["s1"].xfrm("state") == wire["rx"].xfrm("state") == "":
             break
         await asyncio.sleep(0.1)

@@ -31,7 +31,7 @@ async def main():
         await plane.install_policy(protection.policy(Direction.IN, None))
         await plane.install_sa(protection.sa(Direction.IN, 0x100, None, 0))
     print("installed", flush=True)
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 
 asyncio.run(main())
 """
@@ -72,7 +72,7 @@ async def test_what_a_killed_member_left(wire: Wire, keep_closed: bool) -> None:
     assert rx.xfrm("policy").count("tmpl ") == (2 if keep_closed else 0)
     stranger = wire["s2"].sender(group.protection.group, PORT)
     stranger(b"clear")
-    assert received(heard, 1, seconds=0.3) == ([] if keep_closed else [b"clear"])
+    assert received(heard, 1, seconds=0.3 if keep_closed else 20.0) == ([] if keep_closed else [b"clear"])
 
     # The new process gets the same SAs from the key server, and everything works again.
     protection = group.protection
@@ -80,7 +80,7 @@ async def test_what_a_killed_member_left(wire: Wire, keep_closed: bool) -> None:
     await plane.install_sa(protection.sa(Direction.IN, 0x100, group.source("s1"), 0))
     stranger(b"clear")
     wire["s1"].sender(protection.group, PORT)(b"again")
-    assert received(heard, 2, seconds=0.5) == [b"again"]
+    assert received(heard, 1) == [b"again"]
 
     await plane.close()
     assert rx.xfrm("state").count("proto esp spi") == 1
