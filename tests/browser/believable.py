@@ -58,9 +58,11 @@ class Made:
 
 
 def hour(instant: float, more: float = 0.0) -> str:
-    """The full hour before ``instant``, and ``more`` seconds, as local time."""
+    """The full hour before ``instant``, and ``more`` seconds, as local time with its offset: an hour that
+    comes twice is good, too.
+    """
     at = instant - instant % 3600 + more
-    return datetime.datetime.fromtimestamp(at, zoneinfo.ZoneInfo(ZONE)).strftime("%Y-%m-%dT%H:%M")
+    return datetime.datetime.fromtimestamp(at, zoneinfo.ZoneInfo(ZONE)).isoformat(timespec="minutes")
 
 
 def euro(amount: int) -> dict[str, Any]:
