@@ -61,7 +61,7 @@ def application(
     routes: list[BaseRoute] = [
         Mount("/static", _Static(directory=_STATIC), name="static"),
         Route("/alive", _alive, methods=["GET"]),
-        *RestApi(daemon, streams).routes(),
+        *RestApi(daemon, streams, config.origin).routes(),
     ]
     for pages in (
         SignInPages(portal),

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from gkmd.api.operations import OPERATIONS, Operation
-from gkmd.api.problem import Problem
+from gkmd.api.problem import FieldProblem, Problem
 from gkmd.web.bodies import TooLarge, read_body
 from gkmd.web.checked import check
 from gkmd.web.client import Caller, Daemon, NotSent
@@ -32,8 +32,10 @@ _SIGNATURES: Final = ("gkmd-signature", "stripe-signature")
 class RestApi:
     """The endpoints. ``routes`` are for the application."""
 
-    def __init__(self, daemon: Daemon, streams: Streams) -> None:
+    def __init__(self, daemon: Daemon, streams: Streams, origin: str) -> None:
+        """``origin`` is the portal's own."""
         self._daemon = daemon
+        self._origin = origin
         self._streams = streams
         self._document = _document()
 
@@ -66,6 +68,7 @@ class RestApi:
                 data = await _provider_call(request)
             else:
                 data = await _arguments(request, operation)
+                self._check_origin(data)
             return await self._carry_out(operation, data, caller)
         except TooLarge as error:
             refusal = Problem("bad-request", f"The body is too large: at most {error.most} octets.")
@@ -87,6 +90,12 @@ class RestApi:
         except Problem as problem:
             return problem_response(problem)
         return Response(msgspec.json.encode(result), operation.status, media_type="application/json")
+
+    def _check_origin(self, data: dict[str, Any]) -> None:
+        """Browsers give passkeys of this host to pages at its other ports, too: those sign nobody in here."""
+        if data.get("origin", self._origin) != self._origin:
+            text = f"this portal is {self._origin}"
+            raise Problem("invalid", f"origin: {text}", (FieldProblem("origin", text),))
 
     async def _openapi(self, request: Request) -> Response:
         return Response(self._document, media_type="application/json")

@@ -10,7 +10,8 @@ import httpx
 import jsonschema_rs
 import msgspec
 import pytest
-from portal_rig import NOW, START, Site
+from portal_rig import NOW, ORIGIN, START, Site
+from software_authenticator import Authenticator
 
 from gkmd.api.operations import OPERATIONS, Operation
 from gkmd.api.problem import CODES
@@ -100,6 +101,34 @@ def test_what_a_token_may_not_do(site: Site) -> None:
         answer = browser.get(f"{PREFIX}/me", headers={"Authorization": value})
         check_problem(answer, 401)
         assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_page_at_another_port_of_the_host_signs_nobody_in_by_passkey(site: Site) -> None:
+    """Its browser may be asked for the passkeys of this host: whoever has that port had the account."""
+    key, alice = Authenticator(), headers(site.rig.caller("alice").token)
+    client = site.browser()
+
+    def post(path: str, origin: str, who: Any = None, **more: Any) -> httpx.Response:
+        return client.post(f"/api/v1/{path}", json={"origin": origin, **more}, headers=who)
+
+    begun = post("me/passkeys/challenge", ORIGIN, alice).json()
+    made = {"challenge": begun["challenge"], "credential": key.create(begun["options"]), "name": "phone"}
+    assert post("me/passkeys", ORIGIN, alice, **made).status_code == 201
+
+    def sign_in(asked: str, claimed: str) -> int:
+        options = post("sessions/passkey/challenge", asked)
+        if options.status_code != 201:
+            assert options.json()["fields"][0]["field"] == "origin"
+            options = post("sessions/passkey/challenge", ORIGIN)
+        begun = options.json()
+        shown = {"challenge": begun["challenge"], "credential": key.get(begun["options"])}
+        return post("sessions/passkey", claimed, **shown).status_code
+
+    assert sign_in(ORIGIN, ORIGIN) == 201
+    key.origin = f"{ORIGIN}:9999"
+    for asked in (ORIGIN, key.origin):
+        for claimed in (ORIGIN, key.origin):
+            assert sign_in(asked, claimed) in (401, 422)
 
 
 def test_a_cookie_is_no_token(site: Site) -> None:
