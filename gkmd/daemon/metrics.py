@@ -47,11 +47,8 @@ class Measured:
     takings: Mapping[str, Takings] = field(default_factory=dict)  # by currency
     ledger_balanced: bool = True
     audit_lines: int = 0
-<<<<<<< Updated upstream
     requests_refused: Mapping[str, int] = field(default_factory=dict)  # by code
-=======
     transmissions: tuple[Statistics, ...] = ()  # that have opened, until a while after their end
->>>>>>> Stashed changes
 
 
 def text_of(measured: Measured) -> str:

@@ -99,15 +99,12 @@ class ServerPlatform:
             "takings": self._takings(),
             "ledger_balanced": platform.ledger.balanced(),
             "audit_lines": platform.audit.lines,
-<<<<<<< Updated upstream
             "requests_refused": dict(platform.refusals.counts),
-=======
             "transmissions": tuple(
                 platform.statistics.of(one, now)
                 for one in platform.facts.all(Reservation)
                 if schedule.opens(one) <= now < schedule.ends(one) + _LAST_LOOK
             ),
->>>>>>> Stashed changes
         }
 
     def _takings(self) -> dict[str, Takings]:
