@@ -12,8 +12,9 @@ import click
 import msgspec
 
 from gkmd.api.results import Statement
-from gkmd.cli.desk import Desk, amount, desk_command, minor, rows
+from gkmd.cli.desk import Desk, desk_command, minor, rows
 from gkmd.cli.tables import counted
+from gkmd.cli.unread import amount
 from gkmd.core.errors import LocalError
 from gkmd.core.money import Money
 

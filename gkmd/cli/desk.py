@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import time
@@ -15,6 +16,7 @@ import click
 from gkmd.cli.failing import failing_clearly
 from gkmd.cli.remote import RemoteDesk
 from gkmd.cli.tables import cell, printable, table, until
+from gkmd.cli.unread import as_typed, unread_in
 from gkmd.core.errors import ConfigError, LocalError
 from gkmd.core.money import Money
 from gkmd.daemon.control_client import ControlClient
@@ -34,8 +36,19 @@ class Desk:
     as_json: bool
 
     def call(self, operation: str, **request: Any) -> Any:
-        """The result as plain JSON. Arguments that are None are left out. Problem when it is refused."""
+        """The result as plain JSON. Arguments that are None are left out. Problem when it is refused,
+        LocalError when an argument is Unread.
+        """
         given = {name: value for name, value in request.items() if value is not None}
+        unread = next(unread_in(given), None)
+        if unread is not None:
+            # The answer does not matter: an unreachable daemon makes the argument no better.
+            with contextlib.suppress(LocalError):
+                self._ask(operation, as_typed(given))
+            raise LocalError(unread.why)
+        return self._ask(operation, given)
+
+    def _ask(self, operation: str, given: dict[str, Any]) -> Any:
         if self.url:
             return RemoteDesk(self.url, self.token, self.ca).call(operation, given)
         with ControlClient(self.socket) as client:
@@ -143,20 +156,6 @@ def secret_in(path: Path, option: str, encoding: str = "utf-8") -> str:
     if not line:
         raise ConfigError(f"{option} {path}: its first line is empty")
     return line
-
-
-# --- Arguments ----------------------------------------------------------------------------------------
-
-
-def amount(text: str | None) -> dict[str, Any] | None:
-    """``2.50 EUR`` as the API has it. LocalError when it is no amount."""
-    if text is None:
-        return None
-    try:
-        money = Money.parse(text)
-    except ValueError as error:
-        raise LocalError(str(error)) from None
-    return {"amount": money.amount, "currency": money.currency}
 
 
 # --- What people read ---------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ import msgspec
 
 from gkmd.api.nouns import Rule
 from gkmd.api.rule_words import rule_words
-from gkmd.cli.desk import Desk, amount, desk_command, facts, money, rows
+from gkmd.cli.desk import Desk, desk_command, facts, money, rows
 from gkmd.cli.reserve_keys import key_options, keys_given
-from gkmd.cli.tables import seconds_of
+from gkmd.cli.unread import Unread, amount, seconds
 from gkmd.core.errors import LocalError
 from gkmd.core.identity import IdentityPattern
 
@@ -130,17 +130,16 @@ def new(
 ) -> None:
     """Reserve a transmission called TITLE."""
     sources = list(given.pop("sources"))
-    admission = _admission(given)
+    admission: dict[str, Any] | Unread | None = _admission(given)
     if admission is None:
-        raise LocalError(
-            "say who is admitted: --names, --identity, --class, --vouchers, --price, or --open for everybody"
-        )
+        ways = "--names, --identity, --class, --vouchers, --price, or --open for everybody"
+        admission = Unread("", f"say who is admitted: {ways}")
     request = given | {
         **keys_given(given),
         "admission": admission,
         "sources": sources,
-        "duration": seconds_of(duration),
-        "lead": seconds_of(lead),
+        "duration": seconds(duration),
+        "lead": seconds(lead),
         "senders": [_host(text) for text in hosts],
         "family": 6 if ipv6 else 4,
         "source_specific": bool(sources),
@@ -195,8 +194,8 @@ def change(
     result = desk.call(
         "reservation-change",
         id=id,
-        duration=None if duration is None else seconds_of(duration),
-        lead=None if lead is None else seconds_of(lead),
+        duration=seconds(duration),
+        lead=seconds(lead),
         senders=[_host(text) for text in hosts] if hosts else None,
         admission=admission,
         **given,

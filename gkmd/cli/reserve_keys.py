@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gkmd.cli.tables import seconds_of
+from gkmd.cli.unread import Unread, seconds
 from gkmd.core.errors import LocalError
 
 _MOST_OCTETS = 2048
@@ -37,13 +37,13 @@ def key_options(command: Any) -> Any:
 
 def keys_given(given: dict[str, Any]) -> dict[str, Any]:
     """``security`` and ``supplied`` of the request, as far as anything was said; the options are taken out of
-    ``given``. LocalError for what is no SPI or no duration.
+    ``given``. What is no SPI or no duration is Unread; LocalError for a key's file that cannot be read.
     """
     names = ("mode", "cipher", "integrity", "rekey_auth")
     security = {name: given.pop(name) for name in names}
     for name in ("tek_lifetime", "kek_lifetime"):
         text = given.pop(name)
-        security[name] = None if text is None else seconds_of(text)
+        security[name] = seconds(text)
     security = {name: value for name, value in security.items() if value is not None}
     found: dict[str, Any] = {"security": security} if security else {}
     spi, key = given.pop("supplied_spi"), given.pop("supplied_key")
@@ -51,12 +51,14 @@ def keys_given(given: dict[str, Any]) -> dict[str, Any]:
     if (spi, key, lifetime) == (None, None, None):
         return found
     if None in (spi, key, lifetime):
-        raise LocalError("an SA of your own takes --supplied-spi, --supplied-key and --supplied-lifetime")
+        all_three = "--supplied-spi, --supplied-key and --supplied-lifetime"
+        return found | {"supplied": Unread("", f"an SA of your own takes {all_three}")}
+    number: int | Unread
     try:
         number = int(spi, 0)
     except ValueError:
-        raise LocalError(f"SPI {spi!r} is no number such as 0x1234abcd") from None
-    found["supplied"] = {"spi": number, "key": _read_key(key), "lifetime": seconds_of(lifetime)}
+        number = Unread(spi, f"SPI {spi!r} is no number such as 0x1234abcd")
+    found["supplied"] = {"spi": number, "key": _read_key(key), "lifetime": seconds(lifetime)}
     return found
 
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import click
 
-from gkmd.cli.desk import Desk, amount, desk_command, facts, rows, secret_in
+from gkmd.cli.desk import Desk, desk_command, facts, rows, secret_in
+from gkmd.cli.unread import amount
 from gkmd.core.errors import LocalError
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)

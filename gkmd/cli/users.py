@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import click
 
-from gkmd.cli.desk import Desk, amount, desk_command, facts, money, rows
-from gkmd.core.errors import LocalError
+from gkmd.cli.desk import Desk, desk_command, facts, money, rows
+from gkmd.cli.unread import amount
 
 _FACTS: Final = ("id", "login", "name", "roles", "classes", "confirmed", "disabled", "totp", "credit_limit")
 _ROLE: Final = click.Choice(["receiver", "sender", "operator"])
@@ -136,8 +136,6 @@ def _movement(operation: str, name: str, text: str) -> None:
     @click.option("--memo", default="", metavar="TEXT", help="A note for the ledger.")
     def move(desk: Desk, login: str, value: str, reference: str, memo: str) -> None:
         given = amount(value)
-        if given is None or given["amount"] == 0:
-            raise LocalError(f"amount {value!r}: more than nothing is needed")
         result = desk.call(operation, login=login, amount=given, reference=reference, memo=memo)
         booked = f"{name} of {money(given)} for {login} is booked under {reference!r}"
         desk.show(result, lambda view: f"{booked}\n{_money(view)}")

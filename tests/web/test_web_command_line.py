@@ -23,11 +23,13 @@ from portal_rig import ORIGIN, SETTINGS, START, Site
 
 from gkmd.api import requests as q
 from gkmd.api.operations import OPERATIONS
+from gkmd.api.problem import Problem
 from gkmd.cli import desk, names_import, remote
 from gkmd.cli.main import main
 from gkmd.core.rng import Rng
 from gkmd.core.secret import SecretBytes
 from gkmd.crypto.passwords import Cost, hash_password
+from gkmd.daemon.platform_service import decoded
 
 EVERY_SCOPE = ("read", "reserve", "tickets", "billing")
 
@@ -70,7 +72,13 @@ def operator(site: Site, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
         def call(self, operation: str, request: dict[str, Any], *, token: str = "") -> Any:
             assert token == ""
-            typed = msgspec.convert(request, OPERATIONS[operation].request)
+            try:
+                typed = decoded(OPERATIONS[operation], request)
+            except Problem as problem:
+                site.rig.end(
+                    site.rig.platform.malformed(OPERATIONS[operation], OPERATOR, problem, site.rig.now)
+                )
+                raise
             return json.loads(msgspec.json.encode(site.rig.do(operation, typed, OPERATOR)))
 
     monkeypatch.setattr(desk, "ControlClient", Socket)
@@ -134,6 +142,32 @@ def test_a_reservation_from_the_booking_to_the_end(person: Person) -> None:
     assert ann.text("reserve", "cancel", id, "--yes", "--reason", "rain") == f"{id}: cancelled"
 
 
+@pytest.mark.parametrize(
+    ("words", "why", "action", "field"),
+    [
+        ((*NEW, "--price", "2.505 EUR"), "2.505", "reserve", "admission.price"),
+        ((*NEW, "--open", "--time-zone", "Mars/Olympus"), "Mars/Olympus", "reserve", "time_zone"),
+        ((*NEW[:5], "--duration", "90", "--open"), "90 of what?", "reserve", "duration"),
+        (NEW, "say who is admitted", "reserve", "admission"),
+        (("reserve", "change", "r-1", "--lead", "soon"), "no duration", "reservation-change", "lead"),
+        (("ticket", "get", "t-1", "--pay", "1.001 EUR"), "1.001", "ticket-issue", "most"),
+    ],
+)
+def test_what_does_not_do_leaves_a_line_by_either_way(
+    site: Site, person: Person, operator: Desk, words: tuple[str, ...], why: str, action: str, field: str
+) -> None:
+    ann = person("ann", "sender")
+    assert why in ann.text(*words, status=1)
+    owner = ("--owner", "ann") if words[:2] == NEW[:2] else ()
+    assert why in operator.text(*words, *owner, status=1)
+    lines = site.rig.audit_lines(action)
+    assert [one.detail["refused"] for one in lines] == ["invalid"] * 2
+    assert [one.detail["fields"] for one in lines] == [[field]] * 2
+    account = site.rig.platform.accounts.by_login("ann")
+    assert account is not None
+    assert [one.actor for one in lines] == [account.id, "unix:0"]
+
+
 def test_a_list_of_names(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def cheap(password: SecretBytes, rng: Rng) -> str:
         return hash_password(password, rng, Cost(8, 1, 1))
@@ -184,7 +218,7 @@ def test_a_receiver_pays_and_the_books_agree(operator: Desk, person: Person, tmp
         ]
     assert operator.text("user", "show", "bob").splitlines()[-3:] == booked[1:]
     assert operator.json("user", "show", "bob")["balance"]["balances"][0]["amount"] == 1000
-    assert "more than nothing" in operator.text(
+    assert "0 is no amount of money" in operator.text(
         "user", "credit", "bob", "0 EUR", "--reference", "2", status=1
     )
     (worth,) = operator.text("ledger", "vouchers", "new", "5 EUR", "--count", "1").splitlines()
