@@ -23,7 +23,7 @@ from gkmd.core.identity import Identity, IdentityKind
 from gkmd.core.rng import system_rng
 from gkmd.core.secret import SecretBytes
 from gkmd.crypto.seal_at_rest import MasterKey
-from gkmd.group.platform.records import Admission, AuditLine, Balance, Entry, Party, Posting
+from gkmd.group.platform.records import Admission, AuditLine, Balance, Charge, Entry, Posting
 from gkmd.store.journal import Journal
 
 WAVE = 64
@@ -57,16 +57,18 @@ def registration(number: int) -> tuple[Change, ...]:
 
 def admission(number: int) -> tuple[Change, ...]:
     """A registration to a reservation, and what is charged for it."""
-    reservation, party, payer = "opera-abcdef", f"p-{number:020d}", f"balance:a-{number:020d}"
-    earned = f"earned:{reservation}"
-    postings = (Posting(payer, 250), Posting(earned, -240), Posting(f"fees:{reservation}", -10))
+    reservation, party = "opera-abcdef", f"a-{number:020d}"
+    payer = f"balance:{party}"
+    earned, fees = f"earned:{reservation}", f"fees:{reservation}"
+    postings = (Posting(payer, 250), Posting(earned, -240), Posting(fees, -10))
+    charge = Charge(reservation, party, 1, 1.0, "EUR", 250, 0, 10, number)
     return (
         *registration(number),
-        Put(Party(party, reservation, f"receiver-{number}@example", 1.0)),
-        Put(Admission(reservation, party, 1.0, "price", 250, "EUR", None, None)),
+        Put(Admission(reservation, party, 1.0, "price", 250, "EUR", None, None, (charge,))),
         Put(Entry(number, 1.0, "charge", f"{reservation}/{party}", reservation, "EUR", postings, "")),
         Put(Balance(payer, "EUR", -250, 1)),
         Put(Balance(earned, "EUR", -240 * number, number)),
+        Put(Balance(fees, "EUR", -10 * number, number)),
         Put(AuditLine(number, 1.0, "gkmd", "admitted", reservation, {"party": party}, "0" * 64, "1" * 64)),
     )
 

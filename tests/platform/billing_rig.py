@@ -22,7 +22,16 @@ from gkmd.group.platform.ledger import Ledger, balance_of, invoice_of
 from gkmd.group.platform.once import Once
 from gkmd.group.platform.outcome import Read
 from gkmd.group.platform.payments import Payments
-from gkmd.group.platform.records import ARCHIVED, Account, Admission, AuditLine, Entry, Posting, Reservation
+from gkmd.group.platform.records import (
+    ARCHIVED,
+    Account,
+    Admission,
+    AuditLine,
+    Charge,
+    Entry,
+    Posting,
+    Reservation,
+)
 from gkmd.group.platform.settings import PlatformSettings
 from gkmd.group.platform.statement import Statements
 from gkmd.group.platform.value_vouchers import ValueVouchers
@@ -133,13 +142,10 @@ class Books:
         self.ledger.post("settlement", f"settlement:{len(self.entries())}", "EUR", postings, NOW)
 
     def admit(self, party: str, price: Money) -> Admission:
-        """What the door does, in its order."""
-        self.billing.charge(self.reservation, party, price, NOW)
-        admission = Admission(
-            self.reservation.id, party, NOW, "price", price.amount, price.currency, None, None
-        )
-        self.facts.put(admission)
-        return admission
+        return self.billing.admit(self.reservation, party, "price", price, NOW)
+
+    def charges(self) -> list[Charge]:
+        return [charge for admission in self.facts.all(Admission) for charge in admission.charges]
 
     def money(self, amount: int, currency: str = "EUR") -> Money:
         return Money(currency, amount)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gkmd.api.problem import Problem
+from gkmd.core.change import Put
 from gkmd.core.money import Money
 from gkmd.group.platform.billing import fee_of
-from gkmd.group.platform.records import Charge
 
 NOW = 1_000_000.0
 PRICE = Money("EUR", 250)
@@ -19,7 +19,7 @@ PRICE = Money("EUR", 250)
 def test_a_charge_is_shared_between_sender_and_platform() -> None:
     books = Books(fee_points=500, fee_fixed=10)
     books.credit("a-rx", 1000)
-    books.billing.charge(books.reservation, "a-rx", PRICE, NOW)
+    books.admit("a-rx", PRICE)
     # 5 % of 2.50 is 12.5 cents, 13 rounded half up, and 10 fixed.
     assert books.ledger.balance("balance:a-rx", "EUR") == -750
     assert books.ledger.balance("fees:talk", "EUR") == -23
@@ -32,9 +32,32 @@ def test_the_same_receiver_is_charged_once() -> None:
     books = Books()
     books.credit("a-rx", 1000)
     for _ in range(3):
-        books.billing.charge(books.reservation, "a-rx", PRICE, NOW)
+        books.admit("a-rx", PRICE)
     assert books.billing.available("a-rx", "EUR") == 750
-    assert books.facts.count(Charge) == 1
+    assert len(books.charges()) == 1
+
+
+def test_an_admission_with_its_charge_is_few_facts() -> None:
+    """The journal writes each of them with every admission: one more is felt by the busiest server."""
+    books = Books(fee_points=500)
+    books.credit("a-rx", 1000)
+    books.commit()
+    books.admit("a-rx", PRICE)
+    kinds = [change.fact.KIND for change in books.commit() if isinstance(change, Put)]
+    assert sorted(kinds) == ["admission", "balance", "balance", "balance", "entry"]
+
+
+def test_charges_know_the_entries_of_the_ledger() -> None:
+    books = Books()
+    books.credit("a-rx", 1000)
+    for _ in range(2):
+        books.billing.refund(books.reservation, books.admit("a-rx", PRICE), "a fault", NOW)
+    entries = {entry.number: entry for entry in books.entries()}
+    assert [charge.number for charge in books.charges()] == [1, 2]
+    for charge in books.charges():
+        assert entries[charge.entry].reference == f"charge:{charge.key}"
+        assert entries[charge.refund].reference == f"refund:{charge.key}"
+        assert entries[charge.refund].memo == charge.reason == "a fault"
 
 
 def test_the_balance_pays_first_and_the_invoice_the_rest() -> None:
@@ -42,7 +65,7 @@ def test_the_balance_pays_first_and_the_invoice_the_rest() -> None:
     books.account("a-rx", credit_limit=200)
     books.credit("a-rx", 100)
     assert books.billing.available("a-rx", "EUR") == 300
-    books.billing.charge(books.reservation, "a-rx", PRICE, NOW)
+    books.admit("a-rx", PRICE)
     assert books.ledger.balance("balance:a-rx", "EUR") == 0
     assert books.ledger.balance("invoice:a-rx", "EUR") == 150
     assert books.billing.available("a-rx", "EUR") == 50
@@ -54,7 +77,7 @@ def test_nothing_to_pay_from_is_refused_and_changes_nothing(party: str, currency
     books.credit("a-rx", 249)
     books.commit()
     with pytest.raises(Problem, match="is to be paid") as refused:
-        books.billing.charge(books.reservation, party, Money(currency, 250), NOW)
+        books.admit(party, Money(currency, 250))
     assert refused.value.code == "payment-required"
     assert not books.commit()
 
@@ -73,10 +96,12 @@ def test_a_balance_below_zero_pays_nothing_and_has_no_credit() -> None:
     assert books.billing.available("a-rx", "EUR") == 0
 
 
-def test_what_costs_nothing_leaves_no_trace() -> None:
+def test_what_costs_nothing_is_no_charge() -> None:
     books = Books()
-    books.billing.charge(books.reservation, "p-nobody", Money("EUR", 0), NOW)
-    assert not books.commit()
+    books.billing.admit(books.reservation, "p-nobody", "open", None, NOW)
+    books.admit("a-rx", Money("EUR", 0))
+    assert books.charges() == books.entries() == []
+    assert books.billing.totals("talk") == ()
 
 
 def test_a_refund_gives_back_what_was_charged_where_it_came_from_once() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gkmd.core.effect import Ask
 from gkmd.group.model import Refusal
 from gkmd.group.platform.audit import Chain
-from gkmd.group.platform.records import Admission, AuditLine, Charge, Entry, Reservation, Voucher
+from gkmd.group.platform.records import Admission, AuditLine, Entry, Reservation, Voucher
 
 MONEY = {"rx": 1000, "ry": 500, "rz": 249}
 PRICE = 250
@@ -69,7 +69,7 @@ class Crash:
         rig = self.rig
         admissions = {one.party: one for one in rig.stored(Admission)}
         charged: dict[str, int] = {}
-        for charge in rig.stored(Charge):
+        for charge in (charge for one in admissions.values() for charge in one.charges):
             if charge.refunded is None:
                 assert charge.party not in charged, "charged twice"
                 charged[charge.party] = charge.amount

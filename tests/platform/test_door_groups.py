@@ -23,7 +23,7 @@ from gkmd.group.group import Group
 from gkmd.group.model import GroupPolicy, Refusal
 from gkmd.group.platform.outcome import Caller
 from gkmd.group.platform.parties import identity_of
-from gkmd.group.platform.records import Admission, Charge
+from gkmd.group.platform.records import Admission
 
 HOST = ipaddress.ip_address("192.0.2.7")
 PRICE = Rule(price=Amount(250, "EUR"))
@@ -76,10 +76,10 @@ def test_before_it_opens_a_receiver_is_told_when_and_not_charged(rig: Rig) -> No
     verdict = rig.directory.decide(ask, rig.now)
     assert (verdict.refusal, verdict.come_back) == (Refusal.NOT_YET_OPEN, rig.now + 540)
     register(rig, ask)
-    assert rig.facts(Charge) == []
+    assert rig.facts(Admission) == []
     rig.pass_time(600)
     assert register(rig, ask) is None
-    assert len(rig.facts(Charge)) == 1
+    assert [len(one.charges) for one in rig.facts(Admission)] == [1]
     rig.pass_time(3700)
     assert register(rig, ask) is Refusal.CLOSED
 
@@ -125,7 +125,8 @@ def test_a_group_that_fails_after_the_charge_gives_it_back(rig: Rig, monkeypatch
     assert balance.amount == 0
     rig.restart()
     assert register(rig, ask) is None
-    assert [charge.refunded is None for charge in rig.facts(Charge)] == [False, True]
+    (admission,) = rig.facts(Admission)
+    assert [charge.refunded is None for charge in admission.charges] == [False, True]
     assert rig.do("statement", q.StatementOf(id=id), sender).receivers == 1
     assert rig.do("audit-verify").broken is None
 

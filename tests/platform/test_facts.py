@@ -25,6 +25,11 @@ class Entry:
     key: str
 
 
+def letters(thing: Thing) -> tuple[str, ...]:
+    """Several values of one fact, or none."""
+    return () if thing.colour is None else (thing.colour[0], thing.colour[1:])
+
+
 KEYS = st.sampled_from("abcdef")
 COLOURS = st.sampled_from(["red", "green", None])
 
@@ -40,6 +45,7 @@ class FactsModel(RuleBasedStateMachine):
         self.committed_entries: list[Entry] = []
         self.facts = Facts(self.now.values(), (Entry,))
         self.early = self.facts.index(Thing, lambda thing: thing.colour)
+        self.letters = self.facts.counted(Thing, letters)
         self.late = None
 
     @rule(key=KEYS, colour=COLOURS)
@@ -100,6 +106,7 @@ class FactsModel(RuleBasedStateMachine):
         for colour in ("red", "green"):
             wanted = {key: thing for key, thing in self.now.items() if thing.colour == colour}
             assert dict(self.early.find(colour)) == wanted
+            assert self.letters.of(colour[0]) == self.letters.of(colour[1:]) == len(wanted)
         assert not self.early.find(None)
         assert self.facts.newest(Entry) == (self.entries[-1] if self.entries else None)
         assert self.facts.get(Entry, "0000") is None

@@ -15,8 +15,9 @@ from gkmd.api import requests as q
 from gkmd.api.nouns import Amount
 from gkmd.api.problem import Problem
 from gkmd.core.money import MOST, Money
+from gkmd.group.platform.ledger import MOVEMENTS
 from gkmd.group.platform.providers import sign
-from gkmd.group.platform.records import Admission, Balance, Charge, Payment, Posting
+from gkmd.group.platform.records import Admission, Balance, Payment, Posting
 from gkmd.group.platform.settings import ProviderSettings
 
 PROVIDERS = (ProviderSettings("pay", "webhook", SECRET),)
@@ -75,10 +76,7 @@ class Bookkeeping(RuleBasedStateMachine):
         last = self.books.admission(party)
         charged = last is not None and last.refunded is None
         try:
-            if charged:
-                self.books.billing.charge(self.books.reservation, party, Money(currency, amount), NOW)
-            else:
-                self.books.admit(party, Money(currency, amount))
+            self.books.admit(party, Money(currency, amount))
         except Problem:
             assert before < amount
             self.books.facts.rollback()
@@ -204,7 +202,7 @@ class Bookkeeping(RuleBasedStateMachine):
                     )
             spent = sum(
                 one.amount
-                for one in self.books.facts.all(Charge)
+                for one in self.books.charges()
                 if one.party == party and one.currency == "EUR" and one.refunded is None
             )
             has = self.books.billing.balance(party, "EUR") - self.books.ledger.balance(
@@ -215,7 +213,7 @@ class Bookkeeping(RuleBasedStateMachine):
     @invariant()
     def admissions_are_charged_and_charges_admitted(self) -> None:
         """Never charged without admission, never admitted without charge, never twice."""
-        open_charges = [one for one in self.books.facts.all(Charge) if one.refunded is None]
+        open_charges = [one for one in self.books.charges() if one.refunded is None]
         admitted = [one for one in self.books.facts.all(Admission) if one.refunded is None]
         assert sorted((one.party, one.amount, one.currency) for one in open_charges) == sorted(
             (one.party, one.amount, one.currency) for one in admitted
@@ -319,3 +317,35 @@ def test_only_the_last_movements_are_kept() -> None:
     books.crash()
     shown = books.call("balance", by="a-rx")
     assert [movement.amount for movement in shown.movements] == list(range(60, 10, -1))
+
+
+def test_charges_and_refunds_are_movements_among_the_others() -> None:
+    books = Books()
+    books.account("a-rx", credit_limit=300)
+    books.credit("a-rx", 100, reference="first")
+    admission = books.admit("a-rx", Money("EUR", 250))
+    books.credit("a-rx", 7, reference="second")
+    books.billing.refund(books.reservation, admission, "a fault", NOW)
+    books.admit("a-rx", Money("EUR", 30))
+    books.commit()
+    books.crash()
+    shown = books.call("balance", by="a-rx")
+    assert [(one.kind, one.amount, one.memo) for one in shown.movements] == [
+        ("charge", -30, "Talk"),
+        ("refund", 250, "Talk: a fault"),
+        ("deposit", 7, ""),
+        ("charge", -250, "Talk"),
+        ("deposit", 100, ""),
+    ]
+    assert books.call("balance", by="a-ry").movements == ()
+
+
+def test_charges_count_among_the_last_movements() -> None:
+    books = Books()
+    for number in range(MOVEMENTS):
+        books.credit("a-rx", 1000 + number, reference=f"r{number}")
+    for _ in range(2):
+        books.billing.refund(books.reservation, books.admit("a-rx", Money("EUR", 250)), "a fault", NOW)
+    shown = books.call("balance", by="a-rx")
+    assert len(shown.movements) == MOVEMENTS
+    assert [one.amount for one in shown.movements[:5]] == [250, -250, 250, -250, 1000 + MOVEMENTS - 1]

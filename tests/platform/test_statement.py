@@ -16,7 +16,7 @@ from gkmd.api.nouns import Amount
 from gkmd.api.problem import Problem
 from gkmd.api.results import CurrencyTotal, Statement, StatementLine
 from gkmd.api.statement_csv import HEADING, cell, statement_csv
-from gkmd.group.platform.records import Charge
+from gkmd.group.platform.records import Admission
 
 
 def test_each_charge_and_refund_is_a_line() -> None:
@@ -63,8 +63,9 @@ def test_a_statement_that_differs_from_the_ledger_is_not_given() -> None:
     books = Books()
     books.credit("a-rx", 1000)
     books.admit("a-rx", books.money(500))
-    (charge,) = books.facts.all(Charge)
-    books.facts.put(replace(charge, balance=400))
+    (admission,) = books.facts.all(Admission)
+    (charge,) = admission.charges
+    books.facts.put(replace(admission, charges=(replace(charge, balance=400),)))
     books.commit()
     with pytest.raises(Problem, match="says 400 less 0 EUR, the ledger 500 less 0 EUR") as refused:
         books.call("statement", q.StatementOf(id="talk"), "a-tx")

@@ -31,6 +31,7 @@ from gkmd.group.platform.records import (
     Admission,
     AuditLine,
     Balance,
+    Charge,
     Entry,
     ListedName,
     Passkey,
@@ -155,8 +156,11 @@ def entry(number: int) -> Entry:
 
 def charge(number: int) -> tuple[Fact, ...]:
     """What one paid admission adds: the admission, its entry, the balance after it, a line of the audit."""
+    party, at = f"p-{number:06d}", float(number)
+    back = Charge(RESERVATION.id, party, 1, at, "EUR", 200, 50, 10, number, at, number, "a fault")
+    paid = Charge(RESERVATION.id, party, 2, at, "EUR", 250, 0, 10, number)
     return (
-        Admission(RESERVATION.id, f"p-{number:06d}", float(number), "price", 250, "EUR", None, None),
+        Admission(RESERVATION.id, party, at, "price", 250, "EUR", None, None, (back, paid)),
         entry(number),
         Balance("balance:a-2345", "EUR", -250 * (number + 1), number + 1),
         AuditLine(number, float(number), "gkmd", "admitted", RESERVATION.id, {"n": [number]}, "ab", "cd"),

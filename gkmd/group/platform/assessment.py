@@ -89,7 +89,7 @@ class Assessor:
         return self._entry(reservation).entitle(standing)
 
     def admission(self, reservation: str, party: str) -> Admission | None:
-        return self._facts.get(Admission, reservation + SEPARATOR + party) if party else None
+        return self._facts.get(Admission, Admission.key_of(reservation, party)) if party else None
 
     def voucher(self, reservation: str, digest: str, party: str) -> Voucher | None:
         """A voucher that this party may use for this reservation, None when there is none."""

@@ -14,8 +14,16 @@ from gkmd.group.platform.accounts import Accounts
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.billing import Billing
 from gkmd.group.platform.facts import Facts
-from gkmd.group.platform.ledger import CASH, Ledger, balance_of, invoice_of, paid_for
-from gkmd.group.platform.records import Account, Balance, Posting, Reservation
+from gkmd.group.platform.ledger import (
+    CASH,
+    MOVEMENTS,
+    Ledger,
+    balance_of,
+    earned_by,
+    invoice_of,
+    paid_for,
+)
+from gkmd.group.platform.records import Account, Posting, Reservation
 from gkmd.group.platform.work import Handlers, Work
 
 
@@ -29,8 +37,6 @@ class Balances:
         self._billing: Final = billing
         self._audit: Final = audit
         self._owned: Final = facts.index(Reservation, lambda one: one.owner)
-        self._held: Final = facts.index(Balance, _holder_of)
-        self._earned: Final = facts.index(Balance, _reservation_of)
 
     def operations(self) -> Handlers:
         return {
@@ -43,9 +49,8 @@ class Balances:
         }
 
     def view(self, account: Account) -> r.BalanceView:
-        held = self._held.find(account.id).values()
         balances, owed, available = [], [], []
-        currencies = {balance.currency for balance in held}
+        currencies = set(self._ledger.currencies(balance_of(account.id), invoice_of(account.id)))
         if account.credit_limit:
             currencies.add(account.credit_currency)
         for currency in sorted(currencies):
@@ -65,21 +70,33 @@ class Balances:
         )
 
     def _movements(self, account: Account) -> list[r.Movement]:
-        shown = []
-        for row in self._ledger.movements(account.id):
-            reservation = self._facts.get(Reservation, row.reservation)
-            parts = ("" if reservation is None else reservation.title, row.memo)
-            memo = ": ".join(part for part in parts if part)
-            shown.append(r.Movement(row.at, row.kind, row.amount, row.currency, memo))
-        return shown
+        """The last ones, newest first: those that the ledger has noted, charges and refunds."""
+        found = [
+            (one.entry, one.at, one.kind, one.amount, one.currency, one.reservation, one.memo)
+            for one in self._ledger.movements(account.id)
+        ]
+        for one in self._billing.charged_to(account.id):
+            amount, currency, reservation = one.amount, one.currency, one.reservation
+            found.append((one.entry, one.at, "charge", -amount, currency, reservation, ""))
+            if one.refunded is not None:
+                found.append((one.refund, one.refunded, "refund", amount, currency, reservation, one.reason))
+        found.sort(reverse=True)  # by the numbers of their entries
+        return [
+            r.Movement(at, kind, amount, currency, self._memo(reservation, memo))
+            for _, at, kind, amount, currency, reservation, memo in found[:MOVEMENTS]
+        ]
+
+    def _memo(self, reservation: str, memo: str) -> str:
+        about = self._facts.get(Reservation, reservation)
+        return ": ".join(part for part in ("" if about is None else about.title, memo) if part)
 
     def _earnings(self, account: Account) -> list[str]:
         """The currencies in which something was earned."""
         return sorted(
             {
-                balance.currency
+                currency
                 for reservation in self._owned.find(account.id)
-                for balance in self._earned.find(reservation).values()
+                for currency in self._ledger.currencies(earned_by(reservation))
             }
         )
 
@@ -187,13 +204,3 @@ def _amount(amount: int, currency: str) -> Amount:
 
 def _refuse(text: str) -> None:
     raise Problem("invalid", f"amount: {text}", (FieldProblem("amount", text),))
-
-
-def _holder_of(balance: Balance) -> str | None:
-    form, _, name = balance.account.partition(":")
-    return name if form in ("balance", "invoice") else None
-
-
-def _reservation_of(balance: Balance) -> str | None:
-    form, _, name = balance.account.partition(":")
-    return name if form == "earned" else None

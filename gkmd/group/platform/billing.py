@@ -1,7 +1,7 @@
 """What receivers are charged and given back, and what of it is the sender's and what the platform's.
 
 A receiver pays from the balance first, and what is missing goes on the invoice, up to the account's credit
-limit. Every charge is a ``Charge`` fact, which makes it happen once and be given back once.
+limit. Every charge is part of the admission that it is for: it happens once, and is given back once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gkmd.core.money import Money
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.facts import Facts, Index
 from gkmd.group.platform.ledger import Ledger, balance_of, earned_by, fees_of, invoice_of, paid_for
-from gkmd.group.platform.records import Account, Admission, Balance, Charge, Posting, Reservation
+from gkmd.group.platform.records import Account, Admission, Charge, Posting, Reservation
 from gkmd.group.platform.settings import PlatformSettings
 
 ACTOR: Final = "gkmd"  # in the audit log, for what follows from something else
@@ -40,11 +40,8 @@ class Billing:
         self._ledger: Final = ledger
         self._audit: Final = audit
         self.admissions: Final[Index] = facts.index(Admission, lambda one: one.reservation)
-        self._charges: Final = facts.index(Charge, lambda one: (one.reservation, one.currency))
-        self._refunded: Final = facts.index(
-            Charge, lambda one: None if one.refunded is None else (one.reservation, one.currency)
-        )
-        self._books: Final = facts.index(Balance, _reservation_of)
+        self._admitted: Final[Index] = facts.index(Admission, lambda one: one.party)
+        self._counted: Final = facts.counted(Admission, _moves)
 
     def available(self, account: str, currency: str) -> int:
         """Minor units that the account can pay: its balance, and what its credit limit leaves. Nothing while
@@ -67,13 +64,25 @@ class Billing:
             return 0
         return max(0, who.credit_limit - self._ledger.balance(invoice_of(who.id), currency))
 
-    def charge(self, reservation: Reservation, party: str, price: Money, now: float) -> None:
-        """Once for each admission: again without a refund in between it changes nothing. The caller has seen
-        that enough is ``available``; Problem ``payment-required`` when it is not.
+    def admit(
+        self, reservation: Reservation, party: str, by: str, price: Money | None, now: float
+    ) -> Admission:
+        """The party is admitted, and charged if that costs something. Again without a refund in between it
+        changes nothing. The caller has seen that enough is ``available``; Problem ``payment-required`` when
+        it is not.
         """
-        last = self._last(reservation.id, party)
-        if price.amount == 0 or (last is not None and last.refunded is None):
-            return
+        before = self._facts.get(Admission, Admission.key_of(reservation.id, party))
+        if before is not None and before.refunded is None:
+            return before
+        charges = () if before is None else before.charges
+        amount, currency = (0, "") if price is None else (price.amount, price.currency)
+        if price is not None and amount:
+            charges = (*charges, self._charge(reservation, party, len(charges) + 1, price, now))
+        admission = Admission(reservation.id, party, now, by, amount, currency, None, None, charges)
+        self._facts.put(admission)
+        return admission
+
+    def _charge(self, reservation: Reservation, party: str, number: int, price: Money, now: float) -> Charge:
         if price.amount < 0:
             raise ValueError(f"a price of {price}")
         who, has = self._facts.get(Account, party), self.balance(party, price.currency)
@@ -83,49 +92,62 @@ class Billing:
                 f"{price} is to be paid and not enough is there: pay something in first",
                 reason="payment-required",
             )
-        balance = min(price.amount, has)
-        fee = fee_of(reservation, price.amount)
-        charge = Charge(
-            reservation.id,
-            party,
-            1 if last is None else last.number + 1,
-            now,
-            price.currency,
-            balance,
-            price.amount - balance,
-            fee,
-            None,
-        )
-        self._facts.put(charge)
-        self._ledger.post(
+        balance, fee = min(price.amount, has), fee_of(reservation, price.amount)
+        invoice = price.amount - balance
+        entry = self._post(
             "charge",
-            f"charge:{charge.key}",
+            Charge.key_of(reservation.id, party, number),
             price.currency,
             (
                 Posting(balance_of(party), balance),
-                Posting(invoice_of(party), charge.invoice),
+                Posting(invoice_of(party), invoice),
                 Posting(earned_by(reservation.id), fee - price.amount),
                 Posting(fees_of(reservation.id), -fee),
             ),
             now,
-            reservation=reservation.id,
-            remember=False,
+            reservation,
         )
+        return Charge(reservation.id, party, number, now, price.currency, balance, invoice, fee, entry)
+
+    def _post(
+        self,
+        kind: str,
+        charge: str,
+        currency: str,
+        postings: tuple[Posting, ...],
+        now: float,
+        reservation: Reservation,
+        memo: str = "",
+    ) -> int:
+        """The number of the entry. The admission has the charge: it comes once, and is shown from there."""
+        entry = self._ledger.post(
+            kind,
+            f"{kind}:{charge}",
+            currency,
+            postings,
+            now,
+            reservation=reservation.id,
+            memo=memo,
+            remember=False,
+            show=False,
+        )
+        assert entry is not None
+        return entry.number
 
     def refund(self, reservation: Reservation, admission: Admission, reason: str, now: float) -> None:
         """Give back all that the admission cost, the fee included, to where it came from; once.
 
         What went on an invoice that was settled since goes to the balance: it has been paid.
         """
-        charge = self._last(reservation.id, admission.party)
-        if charge is None or charge.refunded is not None:
+        admission = self._facts.get(Admission, admission.key) or admission
+        charge = _open(admission)
+        if charge is None:
             return
         owed = max(0, self._ledger.balance(invoice_of(charge.party), charge.currency))
         invoice = min(charge.invoice, owed)
-        self._facts.put(replace(charge, refunded=now))
-        self._ledger.post(
+        entry = self._post(
             "refund",
-            f"refund:{charge.key}",
+            charge.key,
             charge.currency,
             (
                 Posting(earned_by(reservation.id), charge.amount - charge.fee),
@@ -134,12 +156,11 @@ class Billing:
                 Posting(invoice_of(charge.party), -invoice),
             ),
             now,
-            reservation=reservation.id,
-            memo=reason,
-            remember=False,
+            reservation,
+            reason,
         )
-        kept = self._facts.get(Admission, admission.key) or admission
-        self._facts.put(replace(kept, refunded=now))
+        back = replace(charge, refunded=now, refund=entry, reason=reason)
+        self._facts.put(replace(admission, refunded=now, charges=(*admission.charges[:-1], back)))
         self._audit.note(
             ACTOR,
             "refund",
@@ -164,8 +185,8 @@ class Billing:
         """
         net: dict[str, int] = {}
         for admission in admissions:
-            charge = self._last(reservation.id, admission.party)
-            if charge is not None and charge.refunded is None:
+            charge = _open(admission)
+            if charge is not None:
                 net[charge.currency] = net.get(charge.currency, 0) + charge.amount - charge.fee
         for currency, amount in net.items():
             left = self.unpaid(reservation.id, currency)
@@ -177,30 +198,26 @@ class Billing:
                     " yet: ask the operator",
                 )
 
-    def _last(self, reservation: str, party: str) -> Charge | None:
-        last, number = None, 1
-        while (one := self._facts.get(Charge, Charge.key_of(reservation, party, number))) is not None:
-            last, number = one, number + 1
-        return last
-
     def charges_of(self, reservation: str) -> Iterator[Charge]:
-        for currency in self._currencies(reservation):
-            yield from self._charges.find((reservation, currency)).values()
+        for admission in self.admissions.find(reservation).values():
+            yield from admission.charges
 
-    def _currencies(self, reservation: str) -> list[str]:
-        return sorted({balance.currency for balance in self._books.find(reservation).values()})
+    def charged_to(self, account: str) -> Iterator[Charge]:
+        for admission in self._admitted.find(account).values():
+            yield from admission.charges
 
     def totals(self, reservation: str) -> tuple[CurrencyTotal, ...]:
         """By the ledger, in the order of the currencies; in a time that does not depend on how many paid."""
-        return tuple(self._total(reservation, currency) for currency in self._currencies(reservation))
+        currencies = self._ledger.currencies(earned_by(reservation), fees_of(reservation))
+        return tuple(self._total(reservation, currency) for currency in currencies)
 
     def _total(self, reservation: str, currency: str) -> CurrencyTotal:
         fees = -self._ledger.balance(fees_of(reservation), currency)
         net = -self._ledger.balance(earned_by(reservation), currency)
         return CurrencyTotal(
             currency,
-            len(self._charges.find((reservation, currency))),
-            len(self._refunded.find((reservation, currency))),
+            self._counted.of((reservation, currency, "charge")),
+            self._counted.of((reservation, currency, "refund")),
             fees + net,
             fees,
             net,
@@ -210,6 +227,15 @@ class Billing:
         return self._ledger.balanced()
 
 
-def _reservation_of(balance: Balance) -> str | None:
-    form, _, name = balance.account.partition(":")
-    return name if form in ("earned", "fees") else None
+def _open(admission: Admission) -> Charge | None:
+    """The charge that was not given back, None when there is none."""
+    last = admission.charges[-1] if admission.charges else None
+    return None if last is None or last.refunded is not None else last
+
+
+def _moves(admission: Admission) -> Iterator[tuple[str, str, str]]:
+    """What was charged and given back: reservation, currency, kind."""
+    for charge in admission.charges:
+        yield charge.reservation, charge.currency, "charge"
+        if charge.refunded is not None:
+            yield charge.reservation, charge.currency, "refund"

@@ -305,20 +305,15 @@ class Door:
         voucher = self._assessor.voucher(reservation.id, found.voucher, party) if found.voucher else None
         if found.voucher and voucher is None:
             raise Refused(Refusal.VOUCHER_INVALID, "the voucher was used meanwhile")
-        price = found.price
-        if price is not None:
-            try:
-                self._billing.charge(reservation, party, price, now)
-            except Problem as problem:
-                raise Refused(Refusal.PAYMENT_REQUIRED, problem.detail) from None
         party = party or self._parties.make(*granted.name, now)
-        amount, currency = (0, "") if price is None else (price.amount, price.currency)
-        admission = Admission(reservation.id, party, now, found.by, amount, currency, None, None)
-        self._facts.put(admission)
+        try:
+            admission = self._billing.admit(reservation, party, found.by, found.price, now)
+        except Problem as problem:
+            raise Refused(Refusal.PAYMENT_REQUIRED, problem.detail) from None
         if voucher is not None:
             self._facts.put(replace(voucher, held=party, used=now))
         self._statistics.admitted(reservation.id, before is None, now)
-        paid = {} if price is None else {"amount": amount, "currency": currency}
+        paid = {"amount": admission.amount, "currency": admission.currency} if admission.currency else {}
         self._audit.note(party, "admit", reservation.id, now, by=found.by, **paid)
         self._last = _Done(ask, reservation, admission, voucher)
 

@@ -48,6 +48,31 @@ class Index:
                 same[key] = after
 
 
+class Count:
+    """How many of something the facts of a kind hold, by value; one fact may hold several."""
+
+    __slots__ = ("_found", "_values")
+
+    def __init__(self, values: Callable[[Any], Iterable[Hashable]]) -> None:
+        self._values: Final = values
+        self._found: dict[Hashable, int] = {}
+
+    def of(self, value: Hashable) -> int:
+        return self._found.get(value, 0)
+
+    def replace(self, key: str, before: Any, after: Any) -> None:
+        """As ``Index.replace``."""
+        found = self._found
+        if before is not None:
+            for value in self._values(before):
+                found[value] -= 1
+                if not found[value]:
+                    del found[value]
+        if after is not None:
+            for value in self._values(after):
+                found[value] = found.get(value, 0) + 1
+
+
 class Facts:
     """``put`` and ``drop`` take effect at once; ``commit`` hands out the changes, ``rollback`` undoes them.
 
@@ -58,7 +83,7 @@ class Facts:
 
     def __init__(self, facts: Iterable[Fact] = (), archived: Iterable[type[Any]] = ()) -> None:
         self._by_kind: dict[str, dict[str, Any]] = {}
-        self._indexes: dict[str, list[Index]] = {}
+        self._indexes: dict[str, list[Index | Count]] = {}
         self._pending: dict[tuple[str, str], Change] = {}
         self._undo: list[tuple[str, str, Any]] = []
         self._archived: Final = frozenset(kind.KIND for kind in archived)
@@ -70,10 +95,19 @@ class Facts:
     def index(self, kind: type[F], value: Callable[[F], Hashable | None]) -> Index:
         """A new index over all facts of a kind; made once, by the part that needs it."""
         index = Index(cast(Callable[[Any], Hashable | None], value))
-        for key, fact in self._by_kind.get(kind.KIND, _NOTHING).items():
-            index.replace(key, None, fact)
-        self._indexes.setdefault(kind.KIND, []).append(index)
+        self._follow(kind.KIND, index)
         return index
+
+    def counted(self, kind: type[F], values: Callable[[F], Iterable[Hashable]]) -> Count:
+        """A new count over all facts of a kind; made once, by the part that needs it."""
+        count = Count(cast(Callable[[Any], Iterable[Hashable]], values))
+        self._follow(kind.KIND, count)
+        return count
+
+    def _follow(self, kind: str, index: Index | Count) -> None:
+        for key, fact in self._by_kind.get(kind, _NOTHING).items():
+            index.replace(key, None, fact)
+        self._indexes.setdefault(kind, []).append(index)
 
     def get(self, kind: type[F], key: str) -> F | None:
         found: F | None = self._by_kind.get(kind.KIND, _NOTHING).get(key)

@@ -74,6 +74,7 @@ class Ledger:
         if last_entry is not None:
             facts.resume(last_entry)
         self._movements: Final = facts.index(RecentMovement, lambda movement: movement.account)
+        self._balances: Final = facts.index(Balance, lambda balance: balance.account)
 
     def post(
         self,
@@ -86,10 +87,12 @@ class Ledger:
         reservation: str = "",
         memo: str = "",
         remember: bool = True,
+        show: bool = True,
     ) -> Entry | None:
         """Append an entry; None when one with this reference is there already.
 
-        ``remember`` False: another fact of the caller's sees to it that the reference does not come twice.
+        ``remember`` False: another fact of the caller's sees to it that the reference does not come twice;
+        ``show`` False: and from it the holder of the account is shown what was moved.
         Postings of nothing are left out. ValueError for what is no entry; Problem ``conflict`` when the one
         that is there is about another amount.
         """
@@ -109,7 +112,8 @@ class Ledger:
             self._facts.put(Balance(posting.account, currency, had + posting.amount, entries + 1))
         if remember:
             self._facts.put(Reference(reference, number, currency, amount))
-        self._move(entry)
+        if show:
+            self._move(entry)
         return entry
 
     def _check(
@@ -189,6 +193,10 @@ class Ledger:
         found = self._facts.get(Balance, Balance.key_of(account, currency))
         return 0 if found is None else found.amount
 
+    def currencies(self, *accounts: str) -> list[str]:
+        """Those in which something was posted to any of these accounts, in order."""
+        return sorted({one.currency for account in accounts for one in self._balances.find(account).values()})
+
     def accounts(self) -> tuple[Balance, ...]:
         return tuple(sorted(self._facts.all(Balance), key=lambda balance: balance.key))
 
@@ -200,7 +208,7 @@ class Ledger:
         return not any(sums.values())
 
     def movements(self, holder: str) -> tuple[RecentMovement, ...]:
-        """The last ones of an account's money, newest first."""
+        """The last ones of an account's money that were to be shown, newest first."""
         return tuple(sorted(self._movements.find(holder).values(), key=lambda row: row.entry, reverse=True))
 
     def operations(self) -> Handlers:

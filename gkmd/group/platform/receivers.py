@@ -18,7 +18,7 @@ from gkmd.group.platform.billing import Billing
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.pages import page
 from gkmd.group.platform.parties import Parties, ticket_in
-from gkmd.group.platform.records import SEPARATOR, Admission, Reservation
+from gkmd.group.platform.records import Admission, Reservation
 from gkmd.group.platform.tickets import Tickets
 from gkmd.group.platform.work import Handlers, Work
 
@@ -87,7 +87,7 @@ class Receivers:
         groups of others, or be that of somebody else of this name.
         """
         reservation = schedule.owned(self._facts, request.id, work.who)
-        admission = self._facts.get(Admission, reservation.id + SEPARATOR + request.party)
+        admission = self._facts.get(Admission, Admission.key_of(reservation.id, request.party))
         if admission is None:
             raise Problem("not-found", f"no receiver {request.party!r} was admitted to this transmission")
         again = admission.evicted is not None

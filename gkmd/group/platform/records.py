@@ -244,8 +244,47 @@ class Voucher:
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """What an admission cost, and where it was taken from: a refund gives back exactly this.
+
+    ``number`` counts the charges of the admission from 1. ``entry`` and ``refund`` are numbers of entries of
+    the ledger, ``refund`` 0 without one.
+    """
+
+    reservation: str
+    party: str  # account
+    number: int
+    at: float
+    currency: str
+    balance: int  # minor units that were taken from the balance,
+    invoice: int  # and that were put on the invoice
+    fee: int  # part of both that is the platform's
+    entry: int
+    refunded: float | None = None
+    refund: int = 0
+    reason: str = ""  # of the refund
+
+    @property
+    def key(self) -> str:
+        return self.key_of(self.reservation, self.party, self.number)
+
+    @staticmethod
+    def key_of(reservation: str, party: str, number: int) -> str:
+        """Unique among all charges."""
+        return f"{reservation}{SEPARATOR}{party}{SEPARATOR}{number:04d}"
+
+    @property
+    def amount(self) -> int:
+        return self.balance + self.invoice
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
-    """A party was admitted to a transmission, once; ``amount`` was charged for it."""
+    """A party was admitted to a transmission, once; ``amount`` was charged for it.
+
+    ``charges``, oldest first, are one when it cost something; another one follows only when the last was
+    refunded.
+    """
 
     KIND: ClassVar[str] = "admission"
 
@@ -257,42 +296,15 @@ class Admission:
     currency: str
     refunded: float | None
     evicted: float | None
+    charges: tuple[Charge, ...] = ()
 
     @property
     def key(self) -> str:
-        return self.reservation + SEPARATOR + self.party
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What an admission cost, and where it was taken from: a refund gives back exactly this.
-
-    ``number`` counts from 1; another one follows only when the last was refunded.
-    """
-
-    KIND: ClassVar[str] = "charge"
-
-    reservation: str
-    party: str  # account
-    number: int
-    at: float
-    currency: str
-    balance: int  # minor units that were taken from the balance,
-    invoice: int  # and that were put on the invoice
-    fee: int  # part of both that is the platform's
-    refunded: float | None
-
-    @property
-    def key(self) -> str:
-        return self.key_of(self.reservation, self.party, self.number)
+        return self.key_of(self.reservation, self.party)
 
     @staticmethod
-    def key_of(reservation: str, party: str, number: int) -> str:
-        return f"{reservation}{SEPARATOR}{party}{SEPARATOR}{number:04d}"
-
-    @property
-    def amount(self) -> int:
-        return self.balance + self.invoice
+    def key_of(reservation: str, party: str) -> str:
+        return reservation + SEPARATOR + party
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +374,7 @@ class Reference:
 @dataclass(frozen=True, slots=True)
 class RecentMovement:
     """One of the last movements of an account's money, for its holder to see; an older one's ``slot`` is
-    used again.
+    used again. What was charged and given back is shown from the charges.
     """
 
     KIND: ClassVar[str] = "movement"
@@ -454,7 +466,6 @@ LOADED = (
     VoucherBatch,
     Voucher,
     Admission,
-    Charge,
     Balance,
     Reference,
     RecentMovement,
