@@ -132,10 +132,11 @@ class ControlServer:
                 return
             try:
                 request = _decode(line)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 await self._say(writer, {"ok": False, "error": f"not a JSON object in one line: {error}"})
                 return
-            reply: dict[str, object] = {"id": request.pop("id", None)}
+            number = request.pop("id", None)
+            reply: dict[str, object] = {"id": number if isinstance(number, int | str) else None}
             name = request.pop("command", None)
             if name == "events" and self.streams:
                 await self._stream(reader, writer, reply, request)

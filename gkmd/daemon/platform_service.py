@@ -198,6 +198,8 @@ def decoded(operation: Operation, request: dict[str, Any]) -> Any:
     """
     try:
         return msgspec.convert(request, operation.request, strict=True)
+    except RecursionError:
+        raise Problem("bad-request", "the request is nested too deeply") from None
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$")
         field = path.removesuffix("`").removeprefix(".").replace("[", ".").replace("]", "")

@@ -44,6 +44,33 @@ def test_who_the_caller_is(tmp_path: Path) -> None:
     ]
 
 
+DEEP_RULE = b'{"any":[' * 480 + b'{"open":true}' + b"]}" * 480
+RESERVE = b'{"title":"x","start":"2026-10-01T18:00","duration":60,"admission":'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"command":"platform","request":' + b"[" * 100_000,
+        b'{"command":"platform","operation":"reserve","request":' + RESERVE + DEEP_RULE + b"}}",
+        b'{"id":' + b"[" * 985 + b"]" * 985 + b',"command":"platform","operation":"me"}',
+        b'{"command":"platform","operation":"me","token":"\xed\xa0\x80"}',
+        b'{"command":"platform","operation":"me","token":"\\ud800"}',
+    ],
+    ids=["no end", "a deep rule", "a deep number", "half a character", "half a pair"],
+)
+def test_who_has_the_portal_s_socket_is_answered_whatever_is_sent(
+    tmp_path: Path, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And writes no log with it."""
+    stage, told = Stage(), []
+    play(tmp_path, stage, lambda folder: told.append(raw(folder / "portal.sock", line + b"\n")))
+    (reply,) = told
+    assert isinstance(reply["ok"], bool)
+    assert stage.faults == []
+    assert not caplog.records
+
+
 def test_the_portal_has_one_command_only(tmp_path: Path) -> None:
     stage = Stage()
 
