@@ -78,6 +78,15 @@ def test_a_provider_that_took_it_all_the_same_is_believed_once() -> None:
     assert len(payer.rig.facts(Entry)) == 1
 
 
+def test_who_is_to_have_the_money_is_not_forgotten_meanwhile() -> None:
+    payer = Payer()
+    payer.report("late")
+    assert payer.rig.refused("user-forget", q.ByLogin("rx")).code == "conflict"
+    payer.rig.pass_time(DAY)
+    payer.rig.do("user-forget", q.ByLogin("rx"))
+    payer.rig.pass_time(60 * DAY)
+
+
 def test_the_same_payment_is_begun_again_and_the_provider_works() -> None:
     payer = Payer()
     payer.report("unreachable")

@@ -15,6 +15,7 @@ from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.ledger import Ledger, balance_of, earned_by, invoice_of, paid_for
 from gkmd.group.platform.lock_out import LockOut
 from gkmd.group.platform.once import Once
+from gkmd.group.platform.payments import unfinished
 from gkmd.group.platform.records import (
     Account,
     Admission,
@@ -108,12 +109,12 @@ class Forget:
                     " cancel it first",
                 )
         for payment in self._facts.all(Payment):
-            begun = payment.account == account.id and payment.state == "begun"
+            begun = payment.account == account.id and unfinished(payment)
             if begun and payment.created + _UNDER_WAY > now:
                 raise Problem(
                     "conflict",
                     f"{account.login} cannot be forgotten yet: the payment {payment.id} is under way;"
-                    " it is given up a day after it was begun",
+                    " it is over a day after it was begun",
                 )
 
     def _sums(self, account: str) -> dict[tuple[str, str], int]:

@@ -85,7 +85,7 @@ class Payments:
         amount = Money(request.amount.currency, request.amount.amount)
         self._balances.room(account, amount)
         mine = self._of_account.find(account.id).values()
-        begun = sum(_is_open(one) and one.created + _A_DAY > work.now for one in mine)
+        begun = sum(unfinished(one) and one.created + _A_DAY > work.now for one in mine)
         if begun >= MOST_BEGUN:
             text = f"{begun} payments were begun today and not finished: finish one, or come back tomorrow"
             raise Problem("too-many-requests", text)
@@ -272,8 +272,8 @@ def view(payment: Payment) -> r.PaymentView:
     )
 
 
-def _is_open(payment: Payment) -> bool:
-    """Not finished; given up before the provider had it counts as well, so that nobody begins without end."""
+def unfinished(payment: Payment) -> bool:
+    """Its money may come yet. One that was given up counts, too: a provider that was too late may have it."""
     return payment.state == "begun" or (payment.state == "failed" and not payment.external)
 
 
