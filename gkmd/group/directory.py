@@ -183,6 +183,11 @@ class Directory:
         """The groups that somebody registered with over this IKE SA."""
         return tuple(self._registrations.over(ike_spi))
 
+    @property
+    def ike_sas(self) -> int:
+        """Over how many IKE SAs somebody is registered."""
+        return len(self._registrations)
+
     def ike_sa_gone(self, ike_spi: bytes, now: float) -> Left:
         """Drop every member that registered over this IKE SA and not over another since."""
         changes: tuple[Change, ...] = ()

@@ -14,6 +14,10 @@ class Registrations:
     def __init__(self) -> None:
         self._by_spi: dict[bytes, dict[tuple[str, Identity], None]] = {}
 
+    def __len__(self) -> int:
+        """IKE SAs over which somebody is registered."""
+        return len(self._by_spi)
+
     def add(self, member: MemberRecord) -> None:
         self._by_spi.setdefault(member.ike_spi, {})[member.group, member.identity] = None
 

@@ -25,6 +25,7 @@ class GcksSettings:
     liveness_idle: float = 120.0  # silence after which a member is asked whether it lives; 0: never
     backoff: Backoff = field(default_factory=Backoff)
     sas_per_peer: int = 4  # IKE SAs that one identity may keep; the oldest goes
+    unused_sas: int = 10_000  # by tickets and passwords, with no member registered over them; the oldest go
     passwords: bool = False  # names and passwords by EAP; needs a doorkeeper and a signing key
     password_checks: int = 64  # passwords that are looked at at once; beyond it members come back later
     password_checks_per_source: int = 8  # of one IPv4 address or IPv6 network of 64 bits

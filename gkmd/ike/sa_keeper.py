@@ -11,15 +11,16 @@ from typing import Final
 
 from gkmd.core.address import Path
 from gkmd.core.change import DropIkeSa, IkeSaRecord, PutIkeSa
-from gkmd.core.effect import Effect, Persist, Send
+from gkmd.core.effect import Effect, Persist, Proof, Send
 from gkmd.core.rng import Rng
 from gkmd.group.directory import Directory
 from gkmd.group.model import Left
 from gkmd.ike.dropped import dropped
 from gkmd.ike.gcks_settings import GcksSettings
-from gkmd.ike.grounds import whose
+from gkmd.ike.grounds import proof_of, whose
 from gkmd.ike.ledger import Ledger
 from gkmd.ike.rekey_sender import send_orders
+from gkmd.ike.removal import DELETE_IKE_SA
 from gkmd.ike.sa import IkeSa, SaState
 from gkmd.ike.sa_table import SaTable
 from gkmd.ike.turn import Turn
@@ -29,6 +30,7 @@ from wire.registry import ExchangeType
 _IN_FLIGHT_WAIT: Final = 0.1  # until the journal has answered
 _LINGERING_LIMIT: Final = 4096
 _MOST_REPEATS: Final = 32  # of one reply: more than anybody asks for who waits longer each time
+_LOOKS: Final = 8  # at older IKE SAs, for each new one
 _WORN_OUT: Final = "message ids used up"  # RFC 7296 2.2: they must not wrap
 
 
@@ -37,7 +39,7 @@ class SaKeeper:
     reply.
     """
 
-    __slots__ = ("_directory", "_lingering", "_rng", "_settings", "ledger", "table")
+    __slots__ = ("_directory", "_lingering", "_rng", "_settings", "_strangers", "ledger", "table")
 
     def __init__(self, directory: Directory, settings: GcksSettings, rng: Rng) -> None:
         self._directory: Final = directory
@@ -46,6 +48,7 @@ class SaKeeper:
         self.table: Final = SaTable()
         self.ledger: Final = Ledger()
         self._lingering: dict[bytes, tuple[IkeSa, float]] = {}
+        self._strangers: dict[bytes, None] = {}  # by ticket or password; longest not looked at first
 
     def restore(self, records: Sequence[IkeSaRecord], now: float) -> None:
         """Go on with the SAs of the journal. Their idle time begins anew; pending requests are due at
@@ -54,6 +57,8 @@ class SaKeeper:
         for record in records:
             sa = IkeSa.restore(record, self._rng, now)
             self.table.add(sa)
+            if proof_of(sa.grounds) is not Proof.CONFIGURED:
+                self._strangers[sa.spi_r] = None
             self._arm(sa)
 
     def finish(self, turn: Turn, *, answers: bool = False) -> list[Effect]:
@@ -129,6 +134,29 @@ class SaKeeper:
             self.end(turn, other, "replaced by a newer IKE SA of the same peer", now)
         self.table.add(sa)
         self._arm(sa)
+        if proof_of(sa.grounds) is not Proof.CONFIGURED:
+            self._strangers[sa.spi_r] = None
+            self._make_room(turn, now)
+
+    def _make_room(self, turn: Turn, now: float) -> None:
+        """Anybody may sign up, and has as many names as tickets: so what serves nothing is bounded for all
+        together. Who is only too early comes again by another IKE SA.
+        """
+        for _ in range(_LOOKS):
+            if len(self._strangers) <= self._settings.unused_sas + self._directory.ike_sas:
+                return
+            spi_r = next(iter(self._strangers))
+            sa = self.table.get(spi_r)
+            del self._strangers[spi_r]
+            if sa is None:
+                continue
+            if self._directory.groups_over(spi_r):
+                self._strangers[spi_r] = None
+                continue
+            if sa.window.pending is None:
+                # Told once. Whoever does not answer must not have it kept for that.
+                turn.sends.append(Send(sa.request(ExchangeType.INFORMATIONAL, [DELETE_IKE_SA], now), sa.path))
+            self.end(turn, sa, "nobody is registered over it, and there are too many", now)
 
     def of_same_peer(self, sa: IkeSa) -> tuple[IkeSa, ...]:
         """The SAs of the peer that this one is with, oldest first; not those of others by the same name."""
@@ -143,6 +171,7 @@ class SaKeeper:
         """
         turn.tells.append(sa.move(SaState.GONE, reason))
         self.table.remove(sa)
+        self._strangers.pop(sa.spi_r, None)
         sa.queue.clear()
         turn.changes.append(DropIkeSa(sa.spi_r))
         self.left(turn, self._directory.ike_sa_gone(sa.spi_r, now), now)
