@@ -45,6 +45,7 @@ class Stage:
     calls: list[Call] = field(default_factory=list)
     applied: list[tuple[tuple[Change, ...], tuple[Identity, ...]]] = field(default_factory=list)
     reads: list[tuple[object, ...]] = field(default_factory=list)
+    unread: list[tuple[str, str]] = field(default_factory=list)
     outcome: Callable[[Call], Outcome] = lambda call: Done(r.Nothing())
     error: Exception | None = None
     go: threading.Event = field(default_factory=threading.Event)
@@ -57,6 +58,7 @@ class Stage:
     def malformed(
         self, operation: Operation, caller: Caller, problem: Problem, now: float, id: str = ""
     ) -> Failed:
+        self.unread.append((operation.name, id))
         return Failed(problem, CHANGED)
 
     async def command_durably(self, command: Any) -> None:

@@ -103,6 +103,45 @@ def test_operators_changes_are_logged_without_their_contents(tmp_path: Path) -> 
     assert "secret" not in str(line)
 
 
+def test_only_the_portal_reports(tmp_path: Path) -> None:
+    """Lines of the audit log about refusals elsewhere are the portal's to cause, nobody else's."""
+    stage = Stage()
+    reports: list[tuple[str, dict[str, Any]]] = [
+        ("refusal-report", {"operation": "reserve", "code": "invalid", "fields": ["price"]}),
+        ("provider-report", {"id": "pay-1", "found": "late"}),
+    ]
+
+    def work(folder: Path) -> None:
+        with client(folder) as operator, client(folder, "portal") as portal:
+            for name, request in reports:
+                assert (
+                    code_of(lambda name=name, request=request: operator.call(name, request)) == "bad-request"
+                )
+                assert portal.call(name, request, token="t") == {}
+
+    play(tmp_path, stage, work)
+    assert [call.operation for call in stage.calls] == [name for name, _ in reports]
+
+
+def test_a_request_that_cannot_be_read_is_about_what_it_names(tmp_path: Path) -> None:
+    stage = Stage()
+
+    def work(folder: Path) -> None:
+        with client(folder) as operator:
+            for id in ("opera", 7, None):
+                request = {"id": id, "duration": "long"}
+                assert (
+                    code_of(lambda request=request: operator.call("reservation-change", request)) == "invalid"
+                )
+
+    play(tmp_path, stage, work)
+    assert stage.unread == [
+        ("reservation-change", "opera"),
+        ("reservation-change", ""),
+        ("reservation-change", ""),
+    ]
+
+
 # Requests
 
 

@@ -13,7 +13,7 @@ from portal_rig import NOW, ORDER_SECRET, ORIGIN, SECRET, Browser, Site, portal_
 
 from gkmd.api import requests as q
 from gkmd.core.secret import SecretBytes
-from gkmd.group.platform.records import Ticket
+from gkmd.group.platform.records import Entry, Payment, Ticket
 from gkmd.web.config import ProviderEndpoint
 
 Answer = Callable[[bytes], Awaitable[bytes]]
@@ -260,6 +260,45 @@ def test_a_provider_that_is_down(site: Site, provider: Provider, trouble: str) -
     assert answer.status_code == (502 if trouble != "unknown" else answer.status_code)
     assert 400 <= answer.status_code < 600
     assert 'role="alert"' in answer.text
+    found = {"500 Oops": "error", "302 Found": "error", "closed": "unreachable", "down": "unreachable"}
+    lines = site.rig.audit_lines("provider-failed")
+    assert [one.detail["reason"] for one in lines] == ([found[trouble]] if trouble in found else [])
+    assert site.rig.facts(Entry) == []
+
+
+def test_a_provider_that_works_again(site: Site, provider: Provider) -> None:
+    """The form is sent again as it was: it is the same payment, and the provider is told so."""
+    alice = site.user("alice")
+    form = alice.form("/balance", "/balance/pay") | {"amount": "1", "provider": "pay"}
+    provider.status = "503 Busy"
+    for _ in range(2):
+        assert alice.post("/balance/pay", form).status_code == 502
+    provider.status = "200 OK"
+    assert alice.post("/balance/pay", form).status_code == 303
+    assert alice.submit("/balance", "/balance/pay", amount="2", provider="pay").status_code in (303, 409)
+    first, *more = site.rig.facts(Payment)
+    keys = [headers["idempotency-key"] for headers, _ in provider.orders]
+    begun = next(one for one in (first, *more) if one.id == keys[0])
+    assert keys[:3] == [begun.id] * 3
+    assert begun.state == "begun"
+    actions = [one.action for one in site.rig.audit_lines() if one.subject == begun.account]
+    assert actions.count("provider-works") == 1
+    assert actions.count("provider-failed") == 2
+    assert actions.count("payment-given-up") == 1
+
+
+def test_a_provider_that_takes_another_id_for_the_same_payment(site: Site, provider: Provider) -> None:
+    """It might be paid twice: the payer is not sent there."""
+    alice = site.user("alice")
+    form = alice.form("/balance", "/balance/pay") | {"amount": "1", "provider": "pay"}
+    assert alice.post("/balance/pay", form).status_code == 303
+    site.forget()
+    provider.reply = {"url": f"{provider.url}/pay/2", "external": "x-2"}
+    assert alice.post("/balance/pay", form).status_code == 409
+    (line,) = site.rig.audit_lines("provider-failed")
+    assert line.detail["reason"] == "other-id"
+    (payment,) = site.rig.facts(Payment)
+    assert (payment.state, payment.external) == ("begun", "x-1")
 
 
 @pytest.mark.parametrize("amount", ["", "-1", "1.234", "1,000.00", "0", "abc", "1" * 30])
