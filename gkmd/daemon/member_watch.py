@@ -16,6 +16,7 @@ from gkmd.kernel.acquire import drain_acquires, open_acquires
 from gkmd.kernel.multicast_users import Joined, joined
 
 LOOK_SECONDS: Final = 0.5
+_REST: Final = 9.0  # times as long as the look took
 
 
 class MemberWatch:
@@ -43,11 +44,14 @@ class MemberWatch:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
+            begun = self._process.clock.now()
             if self._wishes.receivers:
-                self._look()
+                await self._look()
             if self._listens and self._netlink is None and self._wishes.senders:
                 self._open()
-            await asyncio.sleep(LOOK_SECONDS)
+            # Long tables are looked at less often: who fills them gets a tenth of a processor, not all.
+            took = self._process.clock.now() - begun
+            await asyncio.sleep(max(LOOK_SECONDS, _REST * took))
 
     def close(self) -> None:
         if self._netlink is not None:
@@ -56,14 +60,17 @@ class MemberWatch:
             self._netlink = None
         self._listens = False
 
-    def _look(self) -> None:
+    async def _look(self) -> None:
+        own = Joined.own(self._listening.held)
         try:
-            seen = joined()
+            seen = await asyncio.to_thread(joined, self._wishes.addresses)
         except DataplaneError as error:
             self._complain(str(error))
             return
-        own = Joined.own(self._listening.held)
-        self._do(self._wishes.observe(seen, own, self._process.clock.now()))
+        if not seen.whole:
+            self._complain("programs have joined more groups than can be looked through; some are not seen")
+        if own == Joined.own(self._listening.held):  # else it cannot be told which of them are ours
+            self._do(self._wishes.observe(seen, own, self._process.clock.now()))
 
     def _open(self) -> None:
         # Not before it is needed: while somebody listens the kernel makes larval SAs.

@@ -69,6 +69,11 @@ class Wishes:
         """Whether it matters what traffic meets which policy."""
         return any(one.sends for one in self._wanted.values())
 
+    @property
+    def addresses(self) -> frozenset[IpAddress]:
+        """What it matters that programs join."""
+        return frozenset(one.flow[0] for one in self._wanted.values() if one.receives)
+
     def add(self, join: GroupJoin) -> None:
         """``join`` waits from now on; it has to have a flow."""
         assert join.flow is not None
@@ -95,7 +100,10 @@ class Wishes:
         for one in self._wanted.values():
             if not one.receives:
                 continue
-            one.programs = joined.others(one.flow[0], one.sources, own)
+            programs = joined.others(one.flow[0], one.sources, own)
+            if not programs and not joined.whole:
+                continue  # not seen is not gone
+            one.programs = programs
             if one.programs:
                 one.empty_since = None
                 if one.wish is Wish.WAITING:

@@ -135,3 +135,16 @@ def test_commands_alternate(steps: list[tuple[str, float]]) -> None:
                 assert isinstance(command, Leave if registered else Register)
                 registered = not registered
         assert registered == (made.wish("news") not in (Wish.WAITING, Wish.DECLINED))
+
+
+def test_who_is_not_seen_in_a_part_of_the_table_is_not_gone() -> None:
+    made = wishes()
+    part = Joined(whole=False)
+    assert made.observe(part, NOBODY, 0) == []
+    assert made.observe(ONE, NOBODY, 1) == [WISH]
+    for now in (2, 20, 40):
+        assert made.observe(part, NOBODY, now) == []
+    assert made.programs("news") == 1
+    assert made.addresses == {ASM}
+    assert made.observe(NOBODY, NOBODY, 50) == []
+    assert made.observe(NOBODY, NOBODY, 55) == [Leave("news")]

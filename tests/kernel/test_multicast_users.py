@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_hosts import Host
 
+from gkmd.core.address import IpAddress
 from gkmd.core.errors import DataplaneError
+from gkmd.kernel import multicast_users
 from gkmd.kernel.membership import open_membership
 from gkmd.kernel.multicast_users import (
     Joined,
@@ -99,11 +101,38 @@ def test_who_names_no_source_wants_all() -> None:
 
 def test_without_tables_nothing_is_concluded(tmp_path: Path) -> None:
     with pytest.raises(DataplaneError, match="cannot see who joins"):
-        joined(tmp_path)
+        joined(None, tmp_path)
     (tmp_path / "igmp6").write_text(IGMP6)
     (tmp_path / "mcfilter6").write_text(FILTERS6)
-    seen = joined(tmp_path)
+    seen = joined(None, tmp_path)
     assert (seen.users[ASM6], seen.channels[SSM6, S9]) == (2, 1)
+
+
+@given(st.sets(st.sampled_from([ASM, SSM, ASM6, SSM6, ipaddress.ip_address("239.9.9.9")])))
+def test_of_what_is_wanted_the_same_is_read(wanted: set[IpAddress]) -> None:
+    users, channels = read_igmp(IGMP) + read_igmp6(IGMP6), read_filters(FILTERS) + read_filters6(FILTERS6)
+    assert read_igmp(IGMP, wanted=wanted) + read_igmp6(IGMP6, wanted) == Counter(
+        {group: count for group, count in users.items() if group in wanted}
+    )
+    assert read_filters(FILTERS, wanted) + read_filters6(FILTERS6, wanted) == Counter(
+        {channel: count for channel, count in channels.items() if channel[0] in wanted}
+    )
+
+
+def test_a_table_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a local user's programs can make of it: what is read is bounded, and is known to be a part."""
+    (tmp_path / "igmp").write_text(IGMP)
+    assert joined([ASM], tmp_path).whole
+    monkeypatch.setattr(multicast_users, "_LARGEST_OCTETS", 60)
+    seen = joined([ASM], tmp_path)
+    assert (seen.whole, seen.users[ASM]) == (False, 0)
+
+
+def test_a_table_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "igmp6").write_text(IGMP6)
+    (tmp_path / "igmp").mkdir()  # in place of what the system refuses, such as one file more
+    with pytest.raises(DataplaneError, match="igmp: Is a directory"):
+        joined(None, tmp_path)
 
 
 @pytest.mark.root
