@@ -15,6 +15,7 @@ from gkmd.api.nouns import Amount
 from gkmd.api.operations import OPERATIONS
 from gkmd.api.problem import FieldProblem, Problem
 from gkmd.group.platform.line_shares import AT_ONCE, EVERY, OTHERS, SUMMED, LineShares
+from gkmd.group.platform.outcome import Caller
 from gkmd.group.platform.records import Entry, Reservation
 from gkmd.group.platform.refusals import REPORT
 
@@ -182,6 +183,28 @@ def test_every_refusal_is_a_line_or_in_a_sum(steps: list[tuple[str, str, float]]
     for name, count in asked.items():
         assert written.get(name, 0) + summed.get(name, 0) == count
         assert written.get(name, 0) <= AT_ONCE + (now - start) / EVERY + 1
+
+
+def test_a_thousand_passwords_are_a_hundred_lines_and_a_sum_that_names_the_account() -> None:
+    rig = Rig()
+    rig.user("bert")
+    rig.user("carla")
+    tried = {"bert": 200, "carla": 800}
+    for login, times in tried.items():
+        for number in range(times):
+            caller = Caller(origin=f"2001:db8:0:{number:x}::1")
+            code = rig.refused("sign-in", q.SignIn(login, "wrong"), caller).code
+            assert code in ("sign-in-failed", "locked-out")
+    assert len(rig.audit_lines("sign-in")) == AT_ONCE
+    rig.pass_time(SUMMED + 1)
+    (more,) = rig.audit_lines("refused-more")
+    assert (more.actor, more.detail["omitted"]) == ("stranger", {"sign-in": 1000 - AT_ONCE})
+    ids = {login: rig.platform.accounts.by_login(login) for login in tried}
+    assert more.detail["subjects"] == {
+        ids["bert"].id: 200 - AT_ONCE,  # type: ignore[union-attr]
+        ids["carla"].id: 800,  # type: ignore[union-attr]
+    }
+    assert rig.platform.refusals.counts.total() == 1000
 
 
 def test_many_names_are_summed_up_as_one() -> None:

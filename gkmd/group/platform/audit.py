@@ -82,13 +82,16 @@ class Audit:
         """A line about something that was refused, unless this actor had too many of late: those are counted,
         and ``tick`` sums them up. ``share``: one of several that an actor has, for what others say about it.
         """
-        if self._shares.take(actor, action, now, share):
+        if self._shares.take(actor, action, now, subject, share):
             self.note(actor, action, subject, now, **detail)
 
     def tick(self, now: float, last: bool = False) -> None:
         """Sum up what was left out; with ``last`` all of it. Strangers cannot fill the journal."""
         for one in self._shares.due(now, last):
-            self.note(one.name, "refused-more", "", now, omitted=dict(one.counts), since=one.since)
+            detail: dict[str, Any] = {"omitted": dict(one.counts), "since": one.since}
+            if one.subjects:
+                detail["subjects"] = dict(one.subjects)
+            self.note(one.name, "refused-more", "", now, **detail)
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do; None for never."""

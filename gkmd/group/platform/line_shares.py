@@ -12,16 +12,20 @@ AT_ONCE: Final = 100.0  # lines of one name,
 EVERY: Final = 30.0  # and from then on one in so many seconds
 SUMMED: Final = 300.0  # seconds after the first that was left out
 _FLOODS: Final = 1000  # names whose lines are counted, each by itself
+_SUBJECTS: Final = 20  # that one sum names
 OTHERS: Final = ""  # the name of all others
 
 
 @dataclass(slots=True)
 class Omitted:
-    """Lines of ``name`` that were left out since an instant, by their action."""
+    """Lines of ``name`` that were left out since an instant, by their action and, some of them, by what they
+    were about: which account's password was tried, say.
+    """
 
     name: str
     since: float
     counts: Counter[str] = field(default_factory=Counter)
+    subjects: Counter[str] = field(default_factory=Counter)
 
 
 class LineShares:
@@ -33,12 +37,15 @@ class LineShares:
         self._allowance: Final = Allowance(1 / EVERY, AT_ONCE)
         self._floods: dict[str, Omitted] = {}
 
-    def take(self, name: str, action: str, now: float, share: str = "") -> bool:
+    def take(self, name: str, action: str, now: float, subject: str = "", share: str = "") -> bool:
         """Whether the line may be written. ``share``: of several that a name has."""
         if self._allowance.take(f"{name} {share}", now) is None:
             return True
         name = name if name in self._floods or len(self._floods) < _FLOODS else OTHERS
-        self._floods.setdefault(name, Omitted(name, now)).counts[action] += 1
+        flood = self._floods.setdefault(name, Omitted(name, now))
+        flood.counts[action] += 1
+        if subject and (subject in flood.subjects or len(flood.subjects) < _SUBJECTS):
+            flood.subjects[subject] += 1
         return False
 
     def due(self, now: float, last: bool = False) -> list[Omitted]:
