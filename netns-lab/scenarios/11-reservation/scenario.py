@@ -15,7 +15,7 @@ from lab.keying import DATA_PORT
 from lab.platform import PlatformServer, Portal, Viewer, save
 from lab.scenario import Lab
 
-SECONDS = 1500
+SECONDS = 2400
 MEMORY = "3G"
 # Seconds. Where three users take longer than SIGN_IN to sign in and to pay, the other times are longer, too.
 SIGN_IN = 90
