@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from gkmd.api.names_csv import parse_names
+from gkmd.api.names_csv import ParsedNames, parse_names
 from gkmd.cli.desk import Desk
 from gkmd.core.errors import GkmdError, LocalError
 from gkmd.core.rng import system_rng
@@ -26,14 +26,18 @@ def import_names(desk: Desk, reservation: str, file: Path, *, append: bool) -> i
     try:
         with file.open(encoding="utf-8", newline="") as lines:
             parsed = parse_names(lines)
-    except (OSError, UnicodeDecodeError) as error:
-        raise LocalError(f"{file}: {getattr(error, 'strerror', '') or 'not UTF-8: ' + str(error)}") from None
+    except OSError as error:
+        raise LocalError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        parsed = ParsedNames()
+        parsed.problem(1, f"the file is not UTF-8: {error}")
     if parsed.problems:
         told = [f"{file}:{line}: {text}" for line, text in parsed.problems]
         told += [f"and {parsed.more_problems} more"] if parsed.more_problems else []
-        begun = desk.call("names-begin", id=reservation)["import_id"]
         broken = len(parsed.problems) + parsed.more_problems
-        desk.call("names-abort", id=reservation, import_id=begun, broken=broken)
+        with contextlib.suppress(LocalError):  # it is for the audit log; the lines are broken all the same
+            begun = desk.call("names-begin", id=reservation)["import_id"]
+            desk.call("names-abort", id=reservation, import_id=begun, broken=broken)
         raise LocalError("nothing was imported:\n  " + "\n  ".join(told))
     begun = desk.call("names-begin", id=reservation)["import_id"]
     try:

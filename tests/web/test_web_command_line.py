@@ -168,7 +168,7 @@ def test_what_does_not_do_leaves_a_line_by_either_way(
     assert [one.actor for one in lines] == [account.id, "unix:0"]
 
 
-def test_a_list_of_names(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_of_names(site: Site, person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def cheap(password: SecretBytes, rng: Rng) -> str:
         return hash_password(password, rng, Cost(8, 1, 1))
 
@@ -186,6 +186,9 @@ def test_a_list_of_names(person: Person, tmp_path: Path, monkeypatch: pytest.Mon
     assert [(one["name"], one["password"]) for one in listed] == [("bob", True), ("dora", False)]
     file.write_text("carl,x\n,y\n")
     assert f"{file}:2: " in ann.text("reserve", "names", "import", id, str(file), status=1)
+    file.write_bytes(b"carl\xff,x\n")
+    assert "not UTF-8" in ann.text("reserve", "names", "import", id, str(file), status=1)
+    assert [one.detail for one in site.rig.audit_lines("names-abort")] == [{"broken": 1}] * 2
     assert len(ann.json("reserve", "names", "list", id)) == 2
     # What is refused in the middle is given up as a whole, and the reason is told.
     file.write_text('carl,"$argon2id$v=19$m=4194304,t=99,p=1$c2FsdHNhbHQ$AAAA"\n')
