@@ -120,7 +120,7 @@ def groups(target: Target) -> None:
 @_shared
 @click.pass_obj
 def statistics(target: Target, reservation: str) -> None:
-    """Receivers of RESERVATION now, peak and total, refused by reason, rekeys, money (server)."""
+    """Receivers of RESERVATION now, peak and total, joins, refused by reason, rekeys, money (server)."""
     from gkmd.cli.reserve import statistics_text
 
     with failing_clearly(), ControlClient(target.path) as client:

@@ -13,6 +13,7 @@ import msgspec
 from gkmd.api.nouns import Rule
 from gkmd.api.rule_words import rule_words
 from gkmd.cli.desk import Desk, desk_command, facts, money, rows
+from gkmd.cli.reservation_words import joins_text, words_of
 from gkmd.cli.reserve_keys import key_options, keys_given
 from gkmd.cli.unread import Unread, amount, seconds
 from gkmd.core.errors import LocalError
@@ -25,13 +26,15 @@ _FACTS: Final = (
     "state",
     "starts",
     "ends",
+    "duration",
     "opens",
+    "lead",
     "start_local",
     "time_zone",
     "address",
     "port",
 )
-_MORE: Final = ("capacity", "visibility", "names", "owner", "version")
+_MORE: Final = ("hosts", "keys", "capacity", "visibility", "names", "fee", "owner", "version")
 _STATE: Final = click.Choice(["all", "coming", "open", "over", "cancelled"])
 _TIMES: Final = ("starts", "ends", "opens")
 
@@ -94,7 +97,9 @@ def _admission_options(command: Any) -> Any:
 
 def _show(view: dict[str, Any]) -> str:
     rule = msgspec.convert(view["admission"], Rule)
-    return facts(view | {"admission": rule_words(rule)}, (*_FACTS, *_MORE, "admission"), _TIMES)
+    words = words_of(view)
+    last = ("admission", "description") if "description" in words else ("admission",)
+    return facts(view | words | {"admission": rule_words(rule)}, (*_FACTS, *_MORE, *last), _TIMES)
 
 
 @desk_command(reserve)
@@ -239,7 +244,7 @@ def evict(desk: Desk, id: str, party: str, refund: bool) -> None:
 @click.argument("id")
 @click.option("--watch", is_flag=True, help="Again every two seconds.")
 def statistics(desk: Desk, id: str, watch: bool) -> None:
-    """Receivers now, peak and total, refused by reason, rekeys, money."""
+    """Receivers now, peak and total, joins by the minute, refused by reason, rekeys, money."""
     while True:
         found = desk.call("statistics", id=id)
         desk.show(found, statistics_text)
@@ -252,8 +257,8 @@ def statistics_text(view: dict[str, Any]) -> str:
     """Of a result of the operation ``statistics``."""
     lines = [
         facts(
-            view,
-            ("state", "now", "peak", "total", "senders", "refused", "rekeys", "next_rekey"),
+            view | {"joins": joins_text(view["joins"])},
+            ("state", "now", "peak", "total", "joins", "senders", "refused", "rekeys", "next_rekey"),
             ("next_rekey",),
         )
     ]

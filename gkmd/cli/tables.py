@@ -53,7 +53,7 @@ def until(instant: float | None, now: float) -> str:
 
 def cell(value: Any) -> str:
     """What stands in a table for a value of JSON. Distinguished names are written out."""
-    if value is None or value in ("", []):
+    if value is None or value in ("", [], {}):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

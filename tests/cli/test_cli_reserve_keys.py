@@ -23,6 +23,7 @@ STATISTICS = {
     "now": 2,
     "peak": 3,
     "total": 4,
+    "joins": [[60, 4]],
     "senders": 1,
     "refused": {"full": 1},
     "rekeys": 5,

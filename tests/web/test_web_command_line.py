@@ -131,7 +131,7 @@ def test_a_reservation_from_the_booking_to_the_end(person: Person) -> None:
     assert ways == [{"names": True}, {"price": {"amount": 250, "currency": "EUR"}}]
     shown = dict(line.split(maxsplit=1) for line in ann.text("reserve", "show", id).splitlines())
     assert shown["admission"] == "names on the list, or who pays 2.50 EUR"
-    assert (shown["id"], shown["state"], shown["capacity"]) == (id, "coming", "0")
+    assert (shown["id"], shown["state"], shown["capacity"]) == (id, "coming", "no limit")
     changed = ann.json("reserve", "change", id, "--duration", "2h", "--capacity", "7", "--open")
     assert (changed["duration"], changed["capacity"], changed["version"]) == (7200, 7, 2)
     assert changed["admission"]["open"] is True
