@@ -364,6 +364,7 @@ class ProviderCall(Strict):
 
 class RefusalReport(Strict):
     """``operation`` was refused with ``code`` before the daemon heard of it; ``id`` as in its request.
+    ``operation`` empty: a page that is not for everybody.
 
     ``fields`` are names, never what was in them.
     """

@@ -106,8 +106,8 @@ class Visit:
             return await ask(self.portal.daemon, operation, data, self.caller, kind)
         except NotSent:
             raise
-        except Problem:
-            self.told = self.told or known.changes
+        except Problem as problem:
+            self.told = self.told or known.changes or problem.code == "forbidden"
             raise
 
     async def once(self, make: Callable[[], Awaitable[Response]]) -> Response:
@@ -176,9 +176,13 @@ def endpoint(portal: Portal, page: Page, role: str = "", body: bool = True) -> E
     async def serve(request: Request) -> Response:
         visit = Visit(portal, request)
         response = await answer(visit)
-        if operation and visit.refusal is not None and not visit.told:
+        refusal = visit.refusal
+        if refusal is None or visit.told:
+            return response
+        # Who looks where he may not leaves a line, too.
+        if operation or refusal.code == "forbidden":
             id = request.path_params.get("id", "")
-            await report(portal.daemon, operation, id, visit.refusal, visit.caller)
+            await report(portal.daemon, operation, id, refusal, visit.caller)
         return response
 
     async def answer(visit: Visit) -> Response:
@@ -224,7 +228,7 @@ def _admit(visit: Visit, role: str) -> None:
     if visit.account is None:
         raise Problem("sign-in-required", "Sign in first.")
     if role != "any" and role not in visit.roles and not (role == "sender" and "operator" in visit.roles):
-        raise Problem("forbidden", f"This page is for {role}s.")
+        raise Problem("forbidden", f"This page is for {role}s.", reason=f"for-{role}s")
 
 
 def check_source(visit: Visit) -> None:

@@ -101,6 +101,8 @@ def test_strangers_are_counted_and_write_nothing() -> None:
     "report",
     [
         q.RefusalReport("no-such", "invalid"),
+        q.RefusalReport("", "invalid"),
+        q.RefusalReport("page", "forbidden"),
         q.RefusalReport(REPORT, "invalid"),
         q.RefusalReport("reserve", "made-up"),
     ],

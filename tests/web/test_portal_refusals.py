@@ -111,6 +111,19 @@ def test_a_form_that_another_site_sent(site: Site) -> None:
     assert (line.action, line.detail["refused"]) == ("reserve", "forbidden")
 
 
+def test_who_looks_where_he_may_not_leaves_a_line(site: Site) -> None:
+    alice, stranger = site.user("alice"), site.browser()
+    for path, reason in (("/operator/audit", "for-operators"), ("/reservations/new", "for-senders")):
+        assert alice.get(path).status_code == 403
+        assert stranger.get(path).status_code == 303
+        line = refusals(site)[-1]
+        assert (line.action, line.detail["refused"], line.detail["reason"]) == ("page", "forbidden", reason)
+    assert len(refusals(site)) == 2
+    # What is only not there is nobody's business.
+    assert alice.get("/tickets/none").status_code == 404
+    assert len(refusals(site)) == 2
+
+
 def test_a_form_that_is_posted_twice(site: Site) -> None:
     """One reservation, and a line that says that it came again: from the portal, and after it was restarted
     from the daemon.

@@ -19,6 +19,7 @@ from gkmd.group.platform.records import Reservation
 from gkmd.group.platform.work import Handlers, Who, Work
 
 REPORT: Final = "refusal-report"
+PAGE: Final = "page"  # what only shows something, and not to everybody
 _AUDITED: Final = frozenset({"forbidden"})  # worth a line whatever the operation was
 _PASSING: Final = frozenset(
     {"busy", "too-many-requests", "unavailable"}
@@ -44,14 +45,15 @@ class Refusals:
 
     def _report(self, request: q.RefusalReport, work: Work) -> r.Nothing:
         """The portal has refused it. Its token says who asked; without one it is only counted."""
-        if request.operation not in OPERATIONS or request.code not in CODES:
+        page = request.operation == "" and request.code in _AUDITED
+        if not (page or request.operation in OPERATIONS) or request.code not in CODES:
             raise Problem("bad-request", "a report names an operation and a code of this server")
         fields = tuple(FieldProblem(name, "") for name in request.fields)
         problem = Problem(request.code, "", fields, request.reason)
         if work.who.actor == STRANGER:
             self.count(problem)
         else:
-            self.note(request.operation, request.id, work.who, False, problem, work.now)
+            self.note(request.operation or PAGE, request.id, work.who, False, problem, work.now)
         return r.Nothing()
 
     def count(self, problem: Problem) -> None:
