@@ -118,6 +118,15 @@ class SigningKey:
             Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         )
 
+    def __eq__(self, other: object) -> bool:
+        """The same key, used in the same way."""
+        if not isinstance(other, SigningKey):
+            return NotImplemented
+        return (self.spki_der, self._rsa_pss) == (other.spki_der, other._rsa_pss)
+
+    def __hash__(self) -> int:
+        return hash((self.spki_der, self._rsa_pss))
+
     @classmethod
     def load_pem(cls, pem: bytes, rsa_pss: bool = True) -> SigningKey:
         """Read an unencrypted private key (PKCS #8 or the older forms).

@@ -87,6 +87,15 @@ class TrustAnchors:
         )
         self._trusted: Final = [openssl.X509.from_cryptography(each) for each in certificates]
 
+    def __eq__(self, other: object) -> bool:
+        """The same certificates are trusted."""
+        return (
+            self._certificates == other._certificates if isinstance(other, TrustAnchors) else NotImplemented
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._certificates)
+
     @classmethod
     def load(cls, pem: bytes) -> TrustAnchors:
         """Read one or more CA certificates in PEM; CryptoError when one is none that we can use."""

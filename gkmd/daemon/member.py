@@ -47,8 +47,8 @@ _ROUTE_SECONDS: Final = 1.0  # between looks for a route to a server
 _NAT_PORT: Final = 4500
 # What a reload does not take over.
 _FIXED: Final = (
-    *("identity", "local", "servers", "server_port", "server_identity", "ike", "settings"),
-    *("joins", "wanted", "linger", "tickets", "portal"),
+    *("identity", "local", "control", "dataplane", "servers", "server_port", "server_identity"),
+    *("credentials", "ike", "settings", "joins", "wanted", "linger", "tickets", "portal"),
 )
 
 
@@ -128,6 +128,11 @@ def paths_to(identity: Identity, servers: Sequence[IpAddress], server_port: int,
                     found.append(Server(identity, path))
                 break
     return found
+
+
+def not_taken_over(new: MemberConfig, old: MemberConfig) -> list[str]:
+    """What a reload finds changed and leaves as it was."""
+    return [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
 
 
 async def _serve(
@@ -340,5 +345,5 @@ class Member:
             new = member_config.load(self._config.file, tickets=bool(self._config.given))
             self._process.log.configure(new.process.log_level, new.process.log_format)
             self._process.advise(new.warnings)
-            self._process.name_fixed([n for n in _FIXED if getattr(new, n) != getattr(self._config, n)])
+            self._process.name_fixed(not_taken_over(new, self._config))
         self._sources.look_now()

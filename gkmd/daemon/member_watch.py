@@ -17,6 +17,7 @@ from gkmd.kernel.multicast_users import Joined, joined
 
 LOOK_SECONDS: Final = 0.5
 _REST: Final = 9.0  # times as long as the look took
+_LONGEST_REST: Final = 10.0
 
 
 class MemberWatch:
@@ -49,9 +50,9 @@ class MemberWatch:
                 await self._look()
             if self._listens and self._netlink is None and self._wishes.senders:
                 self._open()
-            # Long tables are looked at less often: who fills them gets a tenth of a processor, not all.
+            # Long tables are looked at less often: who fills them does not get a whole processor.
             took = self._process.clock.now() - begun
-            await asyncio.sleep(max(LOOK_SECONDS, _REST * took))
+            await asyncio.sleep(max(LOOK_SECONDS, min(_REST * took, _LONGEST_REST)))
 
     def close(self) -> None:
         if self._netlink is not None:

@@ -438,6 +438,13 @@ def test_anchors_that_are_none() -> None:
     assert repr(both) == "<trust anchors: 2>"
 
 
+def test_anchors_are_the_same_when_they_trust_the_same() -> None:
+    one, two = make("One", ca=True).pem, make("Two", ca=True).pem
+    assert TrustAnchors.load(one + two) == TrustAnchors.load(two + one)
+    assert len({TrustAnchors.load(one), TrustAnchors.load(one), TrustAnchors.load(two)}) == 2
+    assert TrustAnchors.load(one) != one
+
+
 def test_every_flipped_bit_of_a_certificate_is_refused() -> None:
     rng = SeededRng("flip")
     ca = make_authority("CA", NOW, 30, rng)

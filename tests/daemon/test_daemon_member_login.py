@@ -16,6 +16,7 @@ from gkmd.core.rng import SeededRng
 from gkmd.core.secret import SecretBytes
 from gkmd.crypto.issuing import make_authority
 from gkmd.daemon import member_config
+from gkmd.daemon.member import not_taken_over
 
 CONFIG = """\
 dataplane = "recording"
@@ -51,6 +52,12 @@ ca = "ca.crt"
 every = "5m"
 get = "free"
 """
+
+
+SOCKET = """\
+[control]
+socket = "other.sock"
+[server]"""
 
 
 @pytest.fixture
@@ -141,3 +148,24 @@ def test_tickets_alone_need_no_server(folder: Path) -> None:
     assert (config.joins, config.servers, config.credentials) == ((), (), None)
     with pytest.raises(ConfigError, match=r"no group to join: .* tickets\.folder, portal\.url, or --ticket"):
         member_config.load(write(folder, "member.toml", ""))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "changed"),
+    [
+        ("password", "another horse\n", ["credentials", "portal"]),
+        ("member.toml", CONFIG.replace('"2s"', '"3s"'), ["linger"]),
+        ("member.toml", CONFIG.replace('"recording"', '"xfrm"'), ["dataplane"]),
+        ("member.toml", CONFIG.replace("[server]", SOCKET), ["control"]),
+        ("member.toml", CONFIG + '[process]\nlog_level = "debug"\n', []),
+    ],
+    ids=["a password", "the linger", "the kernel", "the socket", "logging"],
+)
+def test_a_reload_names_what_it_does_not_take_over(
+    folder: Path, name: str, text: str, changed: list[str]
+) -> None:
+    file = write(folder, "member.toml", CONFIG)
+    old = member_config.load(file)
+    assert not_taken_over(member_config.load(file), old) == []
+    write(folder, name, text)
+    assert not_taken_over(member_config.load(file), old) == changed

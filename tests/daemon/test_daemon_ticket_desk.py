@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from gkmd.core.address import Path as NetPath
 from gkmd.core.errors import DataplaneError
 from gkmd.core.esp import Direction
 from gkmd.core.rng import SeededRng
+from gkmd.crypto.issuing import make_authority
 from gkmd.daemon.clock import SteadyClock
 from gkmd.daemon.member_crew import MemberCrew
 from gkmd.daemon.member_driver import MemberDriver
@@ -29,6 +31,11 @@ from gkmd.kernel.recording import RecordedKernel, RecordingDataplane
 
 def ticket(number: int = 1, **how: Any) -> Ticket:
     return read_ticket(ticket_text(number, **how), Path("t.toml"), LocalChoices("lo"))
+
+
+@functools.cache
+def authority(name: str) -> str:
+    return make_authority(name, STARTS, 10, SeededRng(name)).certificate_pem.decode()
 
 
 def book(*tickets: Ticket) -> dict[str, Ticket]:
@@ -221,6 +228,12 @@ def test_other_times_change_nothing_but_the_end() -> None:
         await rig.see(book(ticket(1, ends=ENDS + 600)))
         assert rig.crew.post(ticket_id(1)) is post
         assert post.until == ENDS + 600
+        # Another authority for the server is believed by a new endpoint only.
+        await rig.see(book(ticket(1, ca=authority("one"), ends=ENDS + 600)))
+        trusting = rig.crew.post(ticket_id(1))
+        assert trusting is not post
+        await rig.see(book(ticket(1, ca=authority("one"), ends=ENDS + 600)))
+        assert rig.crew.post(ticket_id(1)) is trusting
         # Another transmission under the same ticket is another ticket.
         await rig.see(book(ticket(1, address="239.192.0.77")))
         assert rig.crew.post(ticket_id(1)) is not post

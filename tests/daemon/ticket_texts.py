@@ -27,6 +27,7 @@ def ticket_text(
     server_port: int = 848,
     sources: str = "[]",
     port: int = 5004,
+    ca: str = "",
 ) -> str:
     """Ticket ``number`` for a transmission of its own."""
     return f"""\
@@ -40,6 +41,7 @@ ends = {instant(ends)}
 identity = "fqdn:gcks.example"
 addresses = ["127.0.0.1"]
 port = {server_port}
+{f"ca = '''{ca}'''" if ca else ""}
 
 [transmission]
 id = "{transmission or f"concert-{number}"}"
