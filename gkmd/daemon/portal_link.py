@@ -106,8 +106,9 @@ class _Https(urllib.request.HTTPSHandler):
         return self.do_open(Connection, req, context=self._verifying)
 
 
-def opener(context: ssl.SSLContext, line: Line) -> urllib.request.OpenerDirector:
-    """Asks the portal itself: no proxy of the environment, no redirection."""
+def opener(context: ssl.SSLContext, line: Line | None = None) -> urllib.request.OpenerDirector:
+    """Asks the portal itself: no proxy of the environment, no redirection. On ``line``, if it is given."""
+    line = line or Line()
     return urllib.request.build_opener(
         urllib.request.ProxyHandler({}), _Http(line), _Https(line, context), _NoRedirection()
     )
