@@ -19,6 +19,7 @@ from gkmd.web.refused import about, operation_of
 from gkmd.web.visit import Portal, Visit, check_source, check_word, endpoint, local_path
 
 _PENDING: Final = 1000
+_PENDING_EACH: Final = 5  # of one login: who has an account does not push out all others
 _PENDING_SECONDS: Final = 300.0
 
 
@@ -33,6 +34,9 @@ class Pending:
 
     def keep(self, login: str, password: str, browser: str, now: float) -> str:
         key = secrets.token_urlsafe(24)
+        mine = [other for other, one in self._known.items() if one[1] == login]
+        for oldest in mine[: max(0, len(mine) - _PENDING_EACH + 1)]:
+            del self._known[oldest]
         self._known[key] = (now, login, password, browser)
         while len(self._known) > _PENDING:
             self._known.popitem(last=False)

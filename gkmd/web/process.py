@@ -29,6 +29,7 @@ SERVICE_USER: Final = "gkmd-portal"
 _BACKLOG: Final = 1024
 _LIMITS: Final = Limits()
 _OF_CLIENTS: Final = frozenset({"Invalid HTTP request received.", "Exceeded concurrency limit."})
+_PARSERS: Final = "python_multipart"  # says of each form that is none what it was about
 _OTHER_FILES: Final = 256  # beside those of connections
 
 
@@ -37,9 +38,10 @@ def run(config: PortalConfig) -> None:
     settings = config.process
     log = Log(time.time, settings.log_level, settings.log_format)
     level = logging.DEBUG if settings.log_level == "debug" else logging.INFO
-    logging.basicConfig(level=level, handlers=[FromLibraries(log)], force=True)
+    libraries = FromLibraries(log)
+    libraries.addFilter(is_ours)
+    logging.basicConfig(level=level, handlers=[libraries], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.error").addFilter(is_ours)
     account = _account(settings.user)
     listening = Entrance(bind(config.listen), Crowd(_LIMITS, config.trusted_proxies))
     server = _Server(server_config(config, application(config, DaemonClient(config.socket))))
@@ -141,7 +143,7 @@ class _Server(uvicorn.Server):
 
 def is_ours(record: logging.LogRecord) -> bool:
     """Whether the line is about us. What any client can do writes no line: it would fill the disk."""
-    return record.getMessage() not in _OF_CLIENTS
+    return not record.name.startswith(_PARSERS) and record.getMessage() not in _OF_CLIENTS
 
 
 def _open_files(wanted: int) -> None:

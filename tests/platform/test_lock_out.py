@@ -98,6 +98,24 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(guard._known) <= 50
 
 
+def test_who_signs_in_from_everywhere_does_not_make_it_forget_where_others_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A customer's /48 has 65,536 networks: with them anybody with an account had all others locked out."""
+    monkeypatch.setattr(lock_out, "_REMEMBERED", 50)
+    guard = LockOut()
+    guard.succeeded("alice", "192.0.2.1")
+    for number in range(500):
+        guard.succeeded("mallory", f"2001:db8:0:{number:x}::1")
+    for _ in range(10):
+        guard.failed("alice", "198.51.100.1", 0.0)
+        guard.failed("mallory", "198.51.100.1", 0.0)
+    assert guard.refusal("alice", "192.0.2.1", 0.0) is None
+    assert guard.refusal("mallory", "2001:db8:0:1f3::1", 0.0) is None
+    assert guard.refusal("mallory", "2001:db8::1", 0.0) is not None
+    assert sum(len(places) for places in guard._known.values()) <= 20
+
+
 @pytest.mark.parametrize(
     ("origin", "one"),
     [("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::/64"), ("2001:db8:0:0:ffff::9", "2001:db8::/64"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from gkmd.web.checked import check
 from gkmd.web.client import Caller
 from gkmd.web.imports import Imports
 from gkmd.web.live import Streams
+from gkmd.web.process import is_ours
 from gkmd.web.repeats import Repeats
 
 
@@ -102,6 +104,18 @@ def test_a_form_in_a_strange_encoding(site: Site, charset: str) -> None:
             headers={"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"},
         )
         assert answer.status_code in (400, 403), answer.text[:300]
+
+
+def test_a_form_that_is_none_writes_no_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    sender = site.user("studio", "sender")
+    path = f"/reservations/{site.reserve(owner='studio').id}/names"
+    ours = logging.Filter()
+    ours.filter = is_ours  # type: ignore[method-assign]  # as the process does
+    with caplog.at_level(logging.WARNING), caplog.filtering(ours):
+        for body in (b"xx", b"--b\r\n" + b"a:b\r\n" * 100, b"--b\r\n\xff"):
+            kind = {"Content-Type": "multipart/form-data; boundary=b"}
+            assert sender.post(path, content=body, headers=kind).status_code in (400, 403, 422)
+    assert not caplog.records
 
 
 def test_nobody_is_redirected_to_a_host_of_the_request(site: Site) -> None:

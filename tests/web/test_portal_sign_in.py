@@ -9,6 +9,7 @@ import pyotp
 import pytest
 from portal_rig import NOW, ORIGIN, PASSWORD, SETTINGS, Site, portal_config
 
+from gkmd.web.pages_sign_in import Pending
 from gkmd.web.visit import local_path
 
 
@@ -92,6 +93,16 @@ def test_one_time_codes(site: Site) -> None:
     assert (done.status_code, done.headers["location"]) == (303, "/tickets")
     removed = other.submit("/account", "/account/totp/remove", totp_password=PASSWORD)
     assert removed.headers["location"] == "/account?done=totp-removed"
+
+
+def test_one_account_does_not_take_the_place_of_all_who_are_asked_for_a_code() -> None:
+    pending = Pending()
+    alice = pending.keep("alice", "her password", "her browser", 0.0)
+    keys = [pending.keep("mallory", "x", f"browser {number}", 1.0) for number in range(2000)]
+    assert pending.find(alice, "her browser", 2.0) == ("alice", "her password")
+    found = [pending.find(key, f"browser {number}", 2.0) for number, key in enumerate(keys)]
+    assert found.count(None) >= 1990
+    assert pending.find(keys[-1], "browser 1999", 2.0) == ("mallory", "x")
 
 
 def test_sign_up_makes_an_account_once_and_signs_in(site: Site) -> None:

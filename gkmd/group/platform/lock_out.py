@@ -15,6 +15,7 @@ FREE_BY_ORIGIN: Final = 20  # several people may share an address
 LONGEST_WAIT: Final = 300.0  # seconds
 FORGIVEN: Final = 3600.0  # seconds without a failure after which all are forgotten
 _REMEMBERED: Final = 20_000
+_PLACES: Final = 16  # of one name: who has a network of addresses takes no room from others
 
 
 @dataclass(slots=True)
@@ -35,7 +36,7 @@ class LockOut:
 
     def __init__(self) -> None:
         self._failures: dict[Hashable, _Failures] = {}  # oldest first
-        self._known: dict[tuple[str, str], None] = {}  # name and origin, oldest first
+        self._known: dict[str, dict[str, None]] = {}  # origins by name, oldest first
 
     def __len__(self) -> int:
         return len(self._failures)
@@ -74,18 +75,20 @@ class LockOut:
         for key, _ in shared:
             self._take_back(key)
         if origin:
-            self._known.pop((name, origin), None)
-            self._known[name, origin] = None
+            places = self._known.pop(name, {})
+            places.pop(origin, None)
+            self._known[name] = {**places, origin: None}
+            if len(places) >= _PLACES:
+                del self._known[name][next(iter(places))]
             if len(self._known) > _REMEMBERED:
                 del self._known[next(iter(self._known))]
 
     def forget(self, name: str) -> None:
         """The name has another password, or is no more: nobody has signed in with it from anywhere."""
-        for pair in [pair for pair in self._known if pair[0] == name]:
-            del self._known[pair]
+        self._known.pop(name, None)
 
     def _keys(self, name: str, origin: str) -> tuple[tuple[Hashable, int], ...]:
-        mine: Hashable = ("pair", name, origin) if (name, origin) in self._known else ("name", name)
+        mine: Hashable = ("pair", name, origin) if origin in self._known.get(name, ()) else ("name", name)
         keys: tuple[tuple[Hashable, int], ...] = ((mine, FREE_BY_NAME),)
         if origin:
             keys += ((("origin", origin), FREE_BY_ORIGIN),)
