@@ -12,7 +12,7 @@ from typing import Any, Final
 from gkmd.api.operations import OPERATIONS
 from gkmd.api.problem import Problem
 from gkmd.core.errors import LocalError
-from gkmd.daemon.portal_link import checked_url, opener, tls_context
+from gkmd.daemon.portal_link import Line, checked_url, opener, tls_context
 
 _SECONDS: Final = 60.0
 _MOST_OCTETS: Final = 16 * 1024 * 1024
@@ -27,7 +27,7 @@ class RemoteDesk:
         except ValueError as error:
             raise LocalError(f"--portal {url!r}: {error}") from None
         self._token = token
-        self._opener = opener(tls_context(ca))
+        self._opener = opener(tls_context(ca), Line())
 
     def call(self, operation: str, request: dict[str, Any]) -> Any:
         """The result of an operation. Problem with the portal's words, LocalError when it does not answer."""

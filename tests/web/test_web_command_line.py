@@ -88,7 +88,7 @@ def operator(site: Site, monkeypatch: pytest.MonkeyPatch) -> Desk:
 @pytest.fixture
 def person(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Desk]:
     """A new user's desk: the portal, with a token in a file."""
-    monkeypatch.setattr(remote, "opener", lambda context: cast(Any, Carrier(site)))
+    monkeypatch.setattr(remote, "opener", lambda context, line: cast(Any, Carrier(site)))
 
     def make(login: str, *roles: str, scopes: tuple[str, ...] = EVERY_SCOPE) -> Desk:
         file = tmp_path / f"{login}.token"
