@@ -42,7 +42,7 @@ class Rig:
     def joined(self, wanted: frozenset[IpAddress]) -> Joined:
         assert wanted == {ASM}
         self.looking.set()
-        assert self.ready.wait(10)
+        assert self.ready.wait(60)
         return self.seen
 
     async def look(self, meanwhile: Any = None) -> None:
