@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
-from gkmd.api.results import Statement
+from gkmd.api.results import Statement, StatementLine
 from gkmd.core.money import Money
 
 HEADING: Final = ("time", "kind", "receiver", "name", "gross", "fee", "net", "currency")
@@ -20,16 +21,44 @@ def statement_csv(statement: Statement) -> str:
     """One record a line of the statement, then one ``total`` for each currency. Times are UTC in ISO 8601,
     amounts decimal numbers with a point and as many places as the currency has; refunds are negative.
     """
+    return csv_heading() + csv_lines(statement.lines) + csv_totals(statement)
+
+
+def csv_heading() -> str:
+    return _records([HEADING])
+
+
+def csv_lines(lines: Iterable[StatementLine]) -> str:
+    return _records(
+        (
+            _instant(line.at),
+            line.kind,
+            cell(line.party),
+            cell(line.name),
+            *(decimal(amount, line.currency) for amount in (line.gross, line.fee, line.net)),
+            line.currency,
+        )
+        for line in lines
+    )
+
+
+def csv_totals(statement: Statement) -> str:
+    return _records(
+        (
+            _instant(statement.made),
+            "total",
+            "",
+            "",
+            *(decimal(amount, total.currency) for amount in (total.gross, total.fees, total.net)),
+            total.currency,
+        )
+        for total in statement.totals
+    )
+
+
+def _records(rows: Iterable[tuple[str, ...]]) -> str:
     text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\r\n")
-    rows.writerow(HEADING)
-    for line in statement.lines:
-        amounts = (decimal(amount, line.currency) for amount in (line.gross, line.fee, line.net))
-        named = (cell(line.party), cell(line.name))
-        rows.writerow((_instant(line.at), line.kind, *named, *amounts, line.currency))
-    for total in statement.totals:
-        amounts = (decimal(amount, total.currency) for amount in (total.gross, total.fees, total.net))
-        rows.writerow((_instant(statement.made), "total", "", "", *amounts, total.currency))
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue()
 
 

@@ -79,11 +79,11 @@ class PortalClient:
         self._end = time.monotonic() + seconds
 
     def tickets(self) -> tuple[results.TicketView, ...]:
-        """The tickets of this login, newest first, without their files. PortalError says what to do."""
+        """The live tickets of this login, newest first, without their files. PortalError says what to do."""
         found: list[results.TicketView] = []
         after = ""
         for _ in range(MOST_PAGES):
-            path = f"/tickets?limit={_PAGE}" + (f"&after={_quoted(after)}" if after else "")
+            path = f"/tickets?live=true&limit={_PAGE}" + (f"&after={_quoted(after)}" if after else "")
             page = self._ask("GET", path, None, results.Tickets)
             found += page.tickets
             after = page.after

@@ -53,11 +53,12 @@ class ListPages:
 
     async def _names(self, visit: Visit, problem: Problem | None = None, places: Any = None) -> Response:
         one = await visit.ask("reservation-show", ReservationView, id=visit.path("id"))
-        after = visit.request.query_params.get("after", "")
-        found = await visit.ask("names-list", Names, id=one.id, after=after, limit=100)
+        query = visit.request.query_params
+        search, after = query.get("search", "")[:100], query.get("after", "")
+        found = await visit.ask("names-list", Names, id=one.id, search=search, after=after, limit=100)
         form = visit.form if problem is None else visit.form.again(problem, places)
         status = 200 if problem is None else problem.status
-        return visit.page("names.html", status, one=one, found=found, form=form)
+        return visit.page("names.html", status, one=one, found=found, form=form, search=search)
 
     @about("names-begin")
     async def upload(self, visit: Visit) -> Response:
@@ -111,10 +112,11 @@ class ListPages:
 
     async def _vouchers(self, visit: Visit, problem: Problem | None = None) -> Response:
         one = await visit.ask("reservation-show", ReservationView, id=visit.path("id"))
-        found = await visit.ask("voucher-list", Batches, id=one.id)
+        after = visit.request.query_params.get("after", "")
+        found = await visit.ask("voucher-list", Batches, id=one.id, after=after, limit=100)
         form = visit.form if problem is None else visit.form.again(problem)
         status = 200 if problem is None else problem.status
-        return visit.page("vouchers.html", status, one=one, batches=found.batches, form=form)
+        return visit.page("vouchers.html", status, one=one, found=found, form=form)
 
     @about("voucher-create")
     async def create(self, visit: Visit) -> Response:

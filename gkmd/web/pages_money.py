@@ -39,11 +39,12 @@ class MoneyPages:
 
     async def _show(self, visit: Visit, form: Form) -> Response:
         balance = await visit.ask("balance", BalanceView)
-        payments = await visit.ask("payment-list", Payments)
+        after = visit.request.query_params.get("after", "")
+        payments = await visit.ask("payment-list", Payments, after=after, limit=50)
         status = 200 if form.problem is None else form.problem.status
         usable = [one for one in payments.providers if one in self._providers.names]
         return visit.page(
-            "balance.html", status, balance=balance, payments=payments.payments, providers=usable, form=form
+            "balance.html", status, balance=balance, payments=payments, providers=usable, form=form
         )
 
     @about("voucher-redeem")

@@ -203,9 +203,10 @@ class OperatorPages:
         return visit.page("forgotten.html", found=found, login=login)
 
     async def members(self, visit: Visit) -> Response:
-        group = visit.request.query_params.get("group", "")[:100]
-        found = await visit.ask("members", Members, group=group)
-        return visit.page("members.html", found=found, group=group)
+        query = visit.request.query_params
+        wanted: dict[str, Any] = {name: query.get(name, "")[:100] for name in ("group", "search")}
+        found = await visit.ask("members", Members, **wanted, after=query.get("after", ""), limit=100)
+        return visit.page("members.html", found=found, **wanted)
 
     async def audit(self, visit: Visit) -> Response:
         return await self._audit(visit)
@@ -222,23 +223,26 @@ class OperatorPages:
         return await self._audit(visit, await visit.ask("audit-verify", AuditVerified))
 
     async def ledger(self, visit: Visit) -> Response:
-        return visit.page("ledger.html", found=await visit.ask("ledger", Ledger))
+        query = visit.request.query_params
+        search = query.get("search", "")[:100]
+        found = await visit.ask("ledger", Ledger, search=search, after=query.get("after", ""), limit=100)
+        return visit.page("ledger.html", found=found, search=search)
 
     async def entries(self, visit: Visit) -> Response:
         query = visit.request.query_params
-        account = query.get("account", "")[:200]
-        found = await visit.ask(
-            "ledger-entries", Entries, account=account, after=query.get("after", ""), limit=100
-        )
-        return visit.page("entries.html", found=found, account_shown=account)
+        account, newest = query.get("account", "").strip()[:200], query.get("order") != "oldest"
+        wanted = {"account": account, "newest": newest, "after": query.get("after", ""), "limit": 100}
+        found = await visit.ask("ledger-entries", Entries, **wanted)
+        return visit.page("entries.html", found=found, account_shown=account, newest=newest)
 
     async def vouchers(self, visit: Visit) -> Response:
         return await self._vouchers(visit, Form.of(currency=self._currency))
 
     async def _vouchers(self, visit: Visit, form: Form) -> Response:
-        found = await visit.ask("value-voucher-list", Batches)
+        after = visit.request.query_params.get("after", "")
+        found = await visit.ask("value-voucher-list", Batches, after=after, limit=100)
         status = 200 if form.problem is None else form.problem.status
-        return visit.page("value_vouchers.html", status, batches=found.batches, form=form)
+        return visit.page("value_vouchers.html", status, found=found, form=form)
 
     @about("value-voucher-revoke")
     async def revoke_vouchers(self, visit: Visit) -> Response:

@@ -87,8 +87,9 @@ class ReceiverPages:
             return await self._transmission(visit, problem)
 
     async def tickets(self, visit: Visit) -> Response:
-        found = await visit.ask("ticket-list", Tickets)
-        return visit.page("tickets.html", tickets=found.tickets)
+        after = visit.request.query_params.get("after", "")
+        found = await visit.ask("ticket-list", Tickets, after=after, limit=50)
+        return visit.page("tickets.html", found=found)
 
     async def ticket(self, visit: Visit) -> Response:
         found = await visit.ask("ticket-show", TicketView, id=visit.path("id"))

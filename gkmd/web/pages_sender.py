@@ -72,11 +72,14 @@ class SenderPages:
         query = visit.request.query_params
         state = query.get("state", "all")
         state = state if state in _STATES else "all"
-        wanted = {"state": state, "after": query.get("after", ""), "limit": 50}
+        search = query.get("search", "")[:100]
+        wanted = {"state": state, "search": search, "after": query.get("after", ""), "limit": 50}
         if "operator" in visit.roles:
             wanted["owner"] = query.get("owner", "")
         found = await visit.ask("reservation-list", Reservations, **wanted)
-        return visit.page("reservations.html", found=found, state=state, states=_STATES, query=query)
+        return visit.page(
+            "reservations.html", found=found, state=state, states=_STATES, query=query, search=search
+        )
 
     async def new(self, visit: Visit) -> Response:
         zone = visit.request.query_params.get("zone", "")
@@ -207,12 +210,13 @@ class SenderPages:
         return await self._receivers(visit)
 
     async def _receivers(self, visit: Visit, problem: Problem | None = None) -> Response:
-        after = visit.request.query_params.get("after", "")
-        found = await visit.ask("receiver-list", Receivers, id=visit.path("id"), after=after, limit=100)
+        query = visit.request.query_params
+        wanted = {"search": query.get("search", "")[:100], "after": query.get("after", ""), "limit": 100}
+        found = await visit.ask("receiver-list", Receivers, id=visit.path("id"), **wanted)
         one = await visit.ask("reservation-show", ReservationView, id=visit.path("id"))
         form = Form() if problem is None else visit.form.again(problem)
         status = 200 if problem is None else problem.status
-        return visit.page("receivers.html", status, one=one, found=found, form=form)
+        return visit.page("receivers.html", status, one=one, found=found, form=form, search=wanted["search"])
 
     @about("receiver-evict")
     async def evict(self, visit: Visit) -> Response:

@@ -184,7 +184,7 @@ def senders_of(text: str, faults: Faults) -> list[dict[str, str]]:
 
 
 def _joined(parts: list[str]) -> list[str]:
-    """A distinguished name has spaces within it; what comes after it is one word without them, the address."""
+    """A distinguished name has spaces within it; an address may come after it."""
     begin = next((place for place, one in enumerate(parts) if one.lower().startswith("dn:")), None)
     if begin is None:
         return parts

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote, urlencode
 
 import msgspec
 from starlette.requests import Request
@@ -69,7 +70,7 @@ class RestApi:
             else:
                 data = await _arguments(request, operation)
                 self._check_origin(data)
-            return await self._carry_out(operation, data, caller)
+            return await self._carry_out(request, operation, data, caller)
         except TooLarge as error:
             refusal = Problem("bad-request", f"The body is too large: at most {error.most} octets.")
             status = 413
@@ -81,7 +82,9 @@ class RestApi:
             await report(self._daemon, operation.name, request.path_params.get("id", ""), refusal, caller)
         return problem_response(refusal, status=status)
 
-    async def _carry_out(self, operation: Operation, data: dict[str, Any], caller: Caller) -> Response:
+    async def _carry_out(
+        self, request: Request, operation: Operation, data: dict[str, Any], caller: Caller
+    ) -> Response:
         """Problem only when the key server was not asked: it knows of what it has refused."""
         try:
             result = await self._daemon.call(operation.name, data, caller)
@@ -89,7 +92,9 @@ class RestApi:
             raise
         except Problem as problem:
             return problem_response(problem)
-        return Response(msgspec.json.encode(result), operation.status, media_type="application/json")
+        headers = _next_page(request, result) if operation.method == "GET" else {}
+        octets = msgspec.json.encode(result)
+        return Response(octets, operation.status, headers, media_type="application/json")
 
     def _check_origin(self, data: dict[str, Any]) -> None:
         """Browsers give passkeys of this host to pages at its other ports, too: those sign nobody in here."""
@@ -119,6 +124,16 @@ class RestApi:
 @functools.cache
 def _document() -> bytes:
     return json.dumps(document(), indent=1, ensure_ascii=False).encode()
+
+
+def _next_page(request: Request, result: Any) -> dict[str, str]:
+    """``Link`` to the page after this one (RFC 8288), with what else was asked for."""
+    after = result.get("after") if isinstance(result, dict) else None
+    if not after:
+        return {}
+    query = [pair for pair in request.query_params.multi_items() if pair[0] != "after"]
+    where = f"{quote(request.url.path)}?{urlencode([*query, ('after', after)])}"
+    return {"Link": f'<{where}>; rel="next"'}
 
 
 class _MediaType(Exception):

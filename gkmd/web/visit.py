@@ -130,6 +130,7 @@ class Visit:
             here=self.request.url.path,
             done=self.request.query_params.get("done", ""),
             now=self.portal.now(),
+            begun=bool(self.request.query_params.get("after")),
             config=self.portal.config,
             **context,
         )

@@ -13,7 +13,6 @@ from gkmd.api import results as r
 from gkmd.api.problem import Problem
 from gkmd.group.platform.audit import Audit
 from gkmd.group.platform.billing import Billing
-from gkmd.group.platform.pages import place
 from gkmd.group.platform.records import Charge, Reservation
 from gkmd.group.platform.work import Handlers, Who, Work
 
@@ -99,8 +98,8 @@ class Statements:
 
 @dataclass(frozen=True, slots=True)
 class _Moves:
-    """Charges and refunds of a reservation in the order in which they happened, the place of each, and what
-    they add up to, without a look at the ledger.
+    """Charges and refunds of a reservation in the order of their entries, the place of each, and what they
+    add up to, without a look at the ledger. Whatever the clock does, the next one comes at the end.
     """
 
     places: list[str]
@@ -111,13 +110,16 @@ class _Moves:
     def of(cls, charges: Iterable[Charge]) -> _Moves:
         moves: list[tuple[str, _Move]] = []
         for charge in charges:
-            moves.append((place(charge.at, f"{charge.key}/charge"), ("charge", charge.at, charge, 1)))
+            moves.append((_place(charge.entry), ("charge", charge.at, charge, 1)))
             if charge.refunded is not None:
-                at = charge.refunded
-                moves.append((place(at, f"{charge.key}/refund"), ("refund", at, charge, -1)))
+                moves.append((_place(charge.refund), ("refund", charge.refunded, charge, -1)))
         moves.sort(key=itemgetter(0))
         rows = [row for _, row in moves]
         return cls([where for where, _ in moves], rows, _added_up(rows))
+
+
+def _place(entry: int) -> str:
+    return f"{entry:016d}"
 
 
 def _added_up(moves: Iterable[_Move]) -> tuple[r.CurrencyTotal, ...]:
