@@ -17,6 +17,7 @@ from gkmd.api.problem import FieldProblem, Problem
 from gkmd.group.platform.line_shares import AT_ONCE, EVERY, OTHERS, SUMMED, LineShares
 from gkmd.group.platform.outcome import Caller
 from gkmd.group.platform.records import Entry, Reservation
+from gkmd.group.platform.refusal_log import RefusalLog
 from gkmd.group.platform.refusals import REPORT
 
 
@@ -207,6 +208,21 @@ def test_a_thousand_passwords_are_a_hundred_lines_and_a_sum_that_names_the_accou
         ids["carla"].id: 800,  # type: ignore[union-attr]
     }
     assert rig.platform.refusals.counts.total() == 1000
+
+
+def test_what_is_tried_at_one_transmission_hides_nothing_of_others() -> None:
+    rig = Rig()
+    log = RefusalLog(rig.platform.audit)
+    for minute in range(30):
+        for _ in range(50):
+            log.note("stranger", "opera", "wrong-password", rig.now + 60 * minute)
+    log.note("stranger", "news", "wrong-password", rig.now + 1800)
+    rig.write(rig.platform.facts.commit())
+    about = [one.subject for one in rig.audit_lines("refuse")]
+    assert about.count("news") == 1
+    assert about.count("opera") <= AT_ONCE + 1800 / EVERY + 1
+    assert rig.refused("sign-in", q.SignIn("bert", "wrong"), STRANGER).code == "sign-in-failed"
+    assert len(rig.audit_lines("sign-in")) == 1
 
 
 def test_many_names_are_summed_up_as_one() -> None:

@@ -39,7 +39,8 @@ class RefusalLog:
             minute.omitted[reason] = minute.omitted.get(reason, 0) + 1
             return
         minute.lines += 1
-        self._audit.refusal(actor, "refuse", reservation, now, reason=reason)
+        # What is tried at one transmission hides nothing of another, and nothing of the portal.
+        self._audit.refusal(actor, "refuse", reservation, now, share=reservation, reason=reason)
 
     def tick(self, now: float) -> None:
         """Sum up the minutes that are over."""
