@@ -19,6 +19,7 @@ from gkmd.daemon.wishes import Wish, Wishes
 from gkmd.ike.closing import closing_policies
 from gkmd.kernel.dataplane import Dataplane
 
+_SOON_SECONDS: Final = 900.0
 MOST_CLOSED: Final = 1024  # transmissions that are over and still closed
 
 
@@ -110,6 +111,7 @@ class TicketDesk:
                     )
                     self._complain(name, text)
                 continue
+            await self._make_room(ticket, now)
             held = Held(ticket, name in files, waits and name not in at_once)
             await self._take_up(name, held)
         for name, held in self._held.items():
@@ -122,6 +124,17 @@ class TicketDesk:
         self._over.clear()
 
     # --- the inside -------------------------------------------------------------------------------
+
+    async def _make_room(self, ticket: Ticket, now: float) -> None:
+        """What was extended and is paused gives way to what begins soon for the same traffic."""
+        if ticket.starts > now + _SOON_SECONDS:
+            return
+        for name, held in list(self._held.items()):
+            if held.ticket.ends > now or held.ticket.join.flow != ticket.join.flow:
+                continue
+            post = self._crew.post(name)
+            if post is None or not any(group.registered for group in post.endpoint.groups.values()):
+                await self._give_back(name, held)
 
     async def _take_up(self, name: str, held: Held) -> None:
         join = held.ticket.join

@@ -318,6 +318,28 @@ def test_an_old_file_that_goes_takes_nothing_from_the_ticket_that_followed_it() 
     asyncio.run(run_())
 
 
+def test_what_is_paused_gives_way_to_the_next_on_its_address() -> None:
+    async def run_() -> None:
+        rig = Desk()
+        now = rig.driver.clock.now()
+        first = ticket(1, ends=int(now) + 1)
+        await rig.see(book(first), now=now)
+        post = rig.crew.post(first.id)
+        assert post is not None
+        post.extended_by = now + 80_000  # it has received beyond the end that its file names
+        rig.driver._take(rig.crew.tick(now + 2))
+        tomorrow = ticket(2, address="239.192.0.1", ends=int(now) + 80_000)
+        await rig.see(book(first, tomorrow), now=now + 2)
+        assert set(rig.desk.held) == {first.id}
+        soon = ticket(3, address="239.192.0.1", ends=int(now) + 500)
+        await rig.see(book(first, soon), now=now + 3)
+        assert set(rig.desk.held) == {soon.id}
+        assert rig.closed == {"239.192.0.1"}
+        rig.driver.stop_timer()
+
+    asyncio.run(run_())
+
+
 def test_a_file_is_as_old_as_it_is_and_the_portal_knows_better() -> None:
     async def run_() -> None:
         rig = Desk()
