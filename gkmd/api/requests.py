@@ -154,7 +154,7 @@ class Reserve(Strict):
     """
 
     title: Line
-    start: Annotated[str, Meta(min_length=10, max_length=40)]
+    start: Annotated[str, Meta(max_length=40)]
     duration: Annotated[int, Meta(ge=10, le=31_536_000)]
     admission: Rule
     time_zone: Annotated[str, Meta(max_length=64)] = "UTC"

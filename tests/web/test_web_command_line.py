@@ -121,6 +121,8 @@ def test_a_reservation_from_the_booking_to_the_end(person: Person) -> None:
         status=1,
     )
     assert wrong.startswith("start: ")
+    vague = ("reserve", "new", "x", "--start", "soon", "--duration", "1h", "--open", "--check")
+    assert ann.text(*vague, status=1).startswith("start: 'soon' is no time; 2026-12-24T18:00 is one")
     made = ann.json(
         *NEW, "--names", "--price", "2.50 EUR", "--host", "studio", "--host", "hall,fqdn:tx.example"
     )
