@@ -101,6 +101,21 @@ def test_strangers_are_counted_and_write_no_line(site: Site) -> None:
     assert site.rig.platform.refusals.counts == {"invalid": 3, "forbidden": 1}
 
 
+def test_a_provider_s_call_that_is_none_leaves_a_line(site: Site) -> None:
+    stranger = site.browser()
+    for octets, status in ((b"x" * 40_000, 413), (b"\xff", 400)):
+        assert stranger.post("/api/v1/providers/pay", content=octets).status_code == status
+        line = refusals(site)[-1]
+        assert (line.actor, line.action, line.detail["refused"]) == (
+            "stranger",
+            "provider-call",
+            "bad-request",
+        )
+    for _ in range(300):
+        stranger.post("/api/v1/providers/pay", content=b"\xff")
+    assert len(refusals(site)) == 100
+
+
 def test_a_form_that_another_site_sent(site: Site) -> None:
     """Somebody uses the session of somebody else: that its owner was there is in the log."""
     sender = site.user("studio", "sender")

@@ -20,6 +20,7 @@ from gkmd.group.platform.work import Handlers, Who, Work
 
 REPORT: Final = "refusal-report"
 PAGE: Final = "page"  # what only shows something, and not to everybody
+_CALL: Final = "provider-call"
 _AUDITED: Final = frozenset({"forbidden"})  # worth a line whatever the operation was
 _PASSING: Final = frozenset(
     {"busy", "too-many-requests", "unavailable"}
@@ -52,6 +53,9 @@ class Refusals:
         problem = Problem(request.code, "", fields, request.reason)
         if work.who.actor == STRANGER:
             self.count(problem)
+            if request.operation == _CALL:  # not even a text, or far too long: somebody forges
+                detail = {"refused": request.code, "origin": place_of(work.who.origin)}
+                self._audit.refusal(STRANGER, _CALL, "", work.now, share=_CALL, **detail)
         else:
             self.note(request.operation or PAGE, request.id, work.who, False, problem, work.now)
         return r.Nothing()
