@@ -160,8 +160,7 @@ class Directory:
         return self._doorkeeper.refused(ask, verdict, now) if reserved else ()
 
     def drop_member(self, name: str, identity: Identity, now: float, *, exclude: bool = False) -> Left:
-        """The member of this group is no more. With ``exclude`` everybody is excluded and registers again: a
-        receiver knows the Rekey SA, and would follow the keys to the end of the group. An unknown member or
+        """The member of this group is no more; with ``exclude`` as ``exclude`` says. An unknown member or
         group is an empty Left.
         """
         group = self._groups.get(name)
@@ -170,9 +169,20 @@ class Directory:
         left = self._leave(group, (identity,), now)
         if not exclude:
             return left
-        excluded = group.exclude(now, "evicted")
-        self._arm(group)
+        excluded = self.exclude(name, now)
         return Left(left.changes + excluded.changes, left.orders + excluded.orders)
+
+    def exclude(self, name: str, now: float) -> Left:
+        """Everybody is excluded and registers again, under keys that nobody has seen: a receiver knows the
+        Rekey SA, and would follow the keys to the end of the group, as a member or after it has left. A group
+        that is not there, or not open, is an empty Left.
+        """
+        group = self._groups.get(name)
+        if group is None:
+            return Left((), ())
+        left = group.exclude(now, "evicted")
+        self._arm(group)
+        return left
 
     def leave(self, group_id: Identity, identity: Identity, now: float) -> Left:
         """The member is no more; an unknown one is an empty Left."""

@@ -98,7 +98,8 @@ class Members:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[MemberRecord]] = {}
-        self.dropped: list[tuple[str, Identity, bool]] = []
+        self.dropped: list[tuple[str, Identity]] = []
+        self.excluded: list[str] = []
 
     def holds(self, name: str) -> bool:
         return name in self.rows
@@ -111,9 +112,13 @@ class Members:
             MemberRecord(name, identity, True, False, HOST, (), NOW, b"12345678")
         )
 
-    def drop_member(self, name: str, identity: Identity, now: float, *, exclude: bool = False) -> Left:
+    def drop_member(self, name: str, identity: Identity, now: float) -> Left:
         self.rows[name] = [row for row in self.rows[name] if row.identity != identity]
-        self.dropped.append((name, identity, exclude))
+        self.dropped.append((name, identity))
+        return Left((), ())
+
+    def exclude(self, name: str, now: float) -> Left:
+        self.excluded.append(name)
         return Left((), ())
 
 

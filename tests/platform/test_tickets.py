@@ -320,7 +320,8 @@ def test_who_is_evicted_is_out_for_good(rig: DoorRig) -> None:
     rig.groups.add("talk", ask.identity)
     rig.groups.add("talk", identity_of("ry"))
     rig.do("receiver-evict", q.Evict("talk", "a-rx"), "tx")
-    assert rig.groups.dropped == [("talk", ask.identity, True)]
+    assert rig.groups.dropped == [("talk", ask.identity)]
+    assert rig.groups.excluded == ["talk"]
     assert ask.identity in rig.work.disowned
     assert rig.live_tickets() == []
     assert rig.register(ask).refusal is Refusal.REVOKED

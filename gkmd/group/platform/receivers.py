@@ -83,8 +83,8 @@ class Receivers:
 
     def _evict(self, request: q.Evict, work: Work) -> r.Nothing:
         """All keys change, and everybody else registers again at once: a receiver knows the Rekey SA and
-        would follow it to any new key. Of its IKE SAs only those of its ticket end: one by a name may carry
-        groups of others, or be that of somebody else of this name.
+        would follow it to any new key, also when it has left meanwhile. Of its IKE SAs only those of its
+        ticket end: one by a name may carry groups of others, or be that of somebody else of this name.
         """
         reservation = schedule.owned(self._facts, request.id, work.who)
         admission = self._facts.get(Admission, Admission.key_of(reservation.id, request.party))
@@ -108,11 +108,11 @@ class Receivers:
         self._audit.note(
             work.who.actor, "evict", reservation.id, work.now, party=request.party, refund=request.refund
         )
-        members = self._here(reservation, frozenset((request.party,))).get(request.party, [])
-        for number, identity in enumerate(members, 1):
+        if self._groups is None:
+            return r.Nothing()
+        for identity in self._here(reservation, frozenset((request.party,))).get(request.party, []):
             if ticket_in(identity):
                 work.disown(identity)
-            assert self._groups is not None
-            last = number == len(members)
-            work.left(self._groups.drop_member(reservation.id, identity, work.now, exclude=last))
+            work.left(self._groups.drop_member(reservation.id, identity, work.now))
+        work.left(self._groups.exclude(reservation.id, work.now))
         return r.Nothing()
