@@ -45,6 +45,31 @@ def test_what_is_on_what_comes_and_what_is_over() -> None:
     assert rig.refused("transmission", q.ById("nothing"), STRANGER).code == "not-found"
 
 
+def test_a_search_costs_strangers_little_and_the_server_no_more() -> None:
+    """It was 26 ms of the key server for a thousand long descriptions: two addresses took all of it."""
+    rig = Rig()
+    anna = rig.caller("anna", "sender")
+    first = reserve(rig, anna, NOW + HOUR, description="Ä" * 3990 + " zebra")
+    (fact,) = rig.facts(Reservation)
+    facts = rig.platform.facts
+    for number in range(300):
+        facts.put(replace(fact, id=f"r-{number}", description=f"Ä{number}" * 700))
+    facts.commit()
+
+    def cost(word: str) -> float:
+        begun = time.process_time()
+        assert ids(rig, search=word) == ([first.id] if word == "ZEBRA" else [])
+        return time.process_time() - begun
+
+    whole = cost("ZEBRA")
+    assert sum(cost(word) for word in ("zebras",) * 20) < 10 * whole
+    rig.do("reservation-change", q.ChangeReservation(first.id, description="a lion"), anna)
+    assert ids(rig, search="zebra") == []
+    assert ids(rig, search="Lion") == [first.id]
+    rig.do("reservation-cancel", q.CancelReservation(first.id), anna)
+    assert ids(rig, search="lion") == []
+
+
 def test_a_year_ahead_for_a_year() -> None:
     rig = Rig()
     anna = rig.caller("anna", "sender")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from gkmd.api import requests as q
@@ -26,13 +27,15 @@ class Catalogue:
     owner, operators, and whoever has a ticket or is on the list by a login that an operator vouches for.
     """
 
-    __slots__ = ("_accounts", "_by_day", "_facts", "_names", "_settings", "_tickets")
+    __slots__ = ("_accounts", "_by_day", "_facts", "_names", "_settings", "_texts", "_tickets")
 
     def __init__(self, facts: Facts, settings: PlatformSettings, accounts: Accounts, names: Names) -> None:
         self._facts: Final = facts
         self._settings = settings
         # Everybody may ask for the catalogue: what it costs must not grow with what is long over.
         self._by_day: Final = facts.index(Reservation, _last_day)
+        # By id, of those in the catalogue at the last search: to fold all of it anew takes ten times as long.
+        self._texts: dict[str, _Text] = {}
         self._accounts: Final = accounts
         self._names: Final = names
         self._tickets: Final = facts.index(Ticket, lambda ticket: (ticket.party, ticket.reservation))
@@ -97,19 +100,41 @@ class Catalogue:
         word = request.search.strip().casefold()
         today = int(work.now // _DAY)
         days = range(today, today + int(self._settings.longest_ahead // _DAY) + _LONGEST + 2)
-        for one in (one for day in days for one in self._by_day.find(day).values()):
-            if not schedule.is_live(one, work.now):
-                continue
+        listed = (one for day in days for one in self._by_day.find(day).values())
+        live = [one for one in listed if schedule.is_live(one, work.now)]
+        if word:
+            self._texts = {one.id: self._text(one) for one in live}
+        for one in live:
             if request.state != "both" and (one.starts <= work.now) != (request.state == "now"):
                 continue
-            if not word or word in one.title.casefold() or word in one.description.casefold():
+            if not word or self._texts[one.id].has(word):
                 yield one
+
+    def _text(self, one: Reservation) -> _Text:
+        known = self._texts.get(one.id)
+        return known if known is not None and known.of is one else _Text.make(one)
 
     def _transmission(self, request: q.ById, work: Work) -> r.Transmission:
         reservation = self._facts.get(Reservation, request.id)
         if reservation is None or not self.may_see(reservation, work.who):
             raise Problem("not-found", f"there is no transmission {request.id!r}")
         return self.shows(reservation, work.who, work.now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What is searched of a reservation, without case."""
+
+    of: Reservation
+    title: str
+    description: str
+
+    @classmethod
+    def make(cls, of: Reservation) -> _Text:
+        return cls(of, of.title.casefold(), of.description.casefold())
+
+    def has(self, word: str) -> bool:
+        return word in self.title or word in self.description
 
 
 def _last_day(reservation: Reservation) -> int | None:
