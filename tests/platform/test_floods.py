@@ -41,6 +41,23 @@ def test_many_addresses_do_not_either() -> None:
     assert sign_up(rig, 5000, Caller(origin="2001:db8:1::1")) is None
 
 
+def test_who_searches_all_the_time_waits_and_others_do_not() -> None:
+    """A search reads every text of the catalogue, on the core that the keys come from."""
+    rig = Rig()
+    receiver, sender = rig.caller("rx"), rig.caller("tx", "sender")
+    search = q.Catalogue(search="opera")
+    for caller in (Caller(origin="198.51.100.7"), Caller(receiver.token, None, "198.51.100.8")):
+        outcomes = [rig.outcome_of("catalogue", search, caller) for _ in range(100)]
+        assert sum(isinstance(one, Failed) for one in outcomes) == 50
+        assert rig.refused("catalogue", search, caller).code == "too-many-requests"
+        rig.do("catalogue", q.Catalogue(), caller)  # to look at it is no search
+    rig.do("catalogue", search, STRANGER)
+    for _ in range(100):
+        rig.do("catalogue", search, sender)
+    rig.pass_time(1)
+    rig.do("catalogue", search, receiver)
+
+
 def test_a_receiver_does_not_fill_the_journal() -> None:
     rig = Rig()
     sender, receiver = rig.caller("tx", "sender"), rig.caller("rx")

@@ -30,6 +30,7 @@ _ALLOWANCES: Final[Mapping[str, tuple[float, float]]] = {
 }
 _ANYTHING: Final = (50.0, 300.0)  # for strangers, by address
 _CHANGES: Final = (5.0, 300.0)  # by receivers, each: what they change is journalled
+_SEARCHES: Final = (5.0, 50.0)  # by strangers and receivers: each reads the texts of all that is coming
 _SIGN_UPS: Final = (0.5, 200.0)  # of all addresses together: an account is for good
 _PLACES: Final = 20_000  # sessions of which is known where they were used
 
@@ -47,6 +48,7 @@ class Execution:
         "_handlers",
         "_places",
         "_refusals",
+        "_searches",
         "_sign_ups",
     )
 
@@ -67,6 +69,7 @@ class Execution:
         self._allowances: Final = {name: Allowance(*pair) for name, pair in _ALLOWANCES.items()}
         self._anything: Final = Allowance(*_ANYTHING)
         self._changes: Final = Allowance(*_CHANGES)
+        self._searches: Final = Allowance(*_SEARCHES)
         self._sign_ups: Final = Allowance(*_SIGN_UPS)
 
     def execute(self, call: Call, now: float) -> Outcome:
@@ -80,7 +83,7 @@ class Execution:
         def begin() -> Any:
             if not isinstance(call.request, operation.request):
                 raise Problem("bad-request", f"{operation.name} takes a {operation.request.__name__}")
-            self._allow(operation, work, now)
+            self._allow(operation, call.request, work, now)
             if operation.name != REPORT:  # whoever was refused may be anybody
                 self._access.check(operation, call.caller, who)
             self._access.check_fresh(operation, who, now)
@@ -98,12 +101,14 @@ class Execution:
         work = Work(self._access.who(caller, now), now)
         return self._failed(Call(operation.name, q.ById(id), caller), work, problem)
 
-    def _allow(self, operation: Operation, work: Work, now: float) -> None:
+    def _allow(self, operation: Operation, request: Any, work: Work, now: float) -> None:
         who, allowance = work.who, self._allowances.get(operation.name)
         if who.operates:
             return
         name, where = network(who.origin), "from this address"
-        if allowance is None and who.actor == STRANGER:
+        if isinstance(request, q.Catalogue) and request.search and "sender" not in who.roles:
+            allowance = self._searches
+        elif allowance is None and who.actor == STRANGER:
             allowance = self._anything
         elif allowance is None and operation.changes and "sender" not in who.roles:
             allowance, name, where = self._changes, who.actor, "from this account"
