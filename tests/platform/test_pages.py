@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import typing
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 from billing_rig import NOW, Books
@@ -16,9 +19,12 @@ from gkmd.api import requests as q
 from gkmd.api import results as r
 from gkmd.api.nouns import Amount, Page, Rule
 from gkmd.api.operations import OPERATIONS
+from gkmd.core.change import MemberRecord
 from gkmd.core.identity import Identity, IdentityKind
+from gkmd.group.platform.members import GroupMembers
 from gkmd.group.platform.pages import page, place
 from gkmd.group.platform.records import Admission
+from gkmd.group.platform.work import Who, Work
 
 # Lists that something else keeps short, and what it is.
 SHORT = {
@@ -199,3 +205,60 @@ def test_receivers_with_a_distinguished_name_are_shown_and_found_by_it() -> None
     assert sorted(one.name for one in found) == [r"dn:CN=Ünal Broadcast \e2\80\ae1", "fqdn:rx.example"]
     for word, count in (("ünal", 1), ("dn:CN", 1), ("EXAMPLE", 1), ("0x30", 0), (" ", 2)):
         assert len(rig.do("receiver-list", q.ReceiversOf(id="talk", search=word), "tx").receivers) == count
+
+
+class Stubs:
+    """Two groups with members: one of the platform, one of the configuration."""
+
+    def __init__(self, count: int) -> None:
+        host = ipaddress.ip_address("192.0.2.1")
+        self.found = {
+            name: tuple(
+                MemberRecord(name, identity, True, False, host, (), float(at), at.to_bytes(8, "big"))
+                for at, identity in enumerate(
+                    [Identity(IdentityKind.DN, DER)]
+                    + [Identity.parse(f"fqdn:rx{number:05}.{name}") for number in range(count)]
+                )
+            )
+            for name in ("talk", "news/2")
+        }
+
+    def groups(self) -> list[Any]:
+        return [
+            SimpleNamespace(policy=SimpleNamespace(name=name), members=len(members))
+            for name, members in self.found.items()
+        ]
+
+    def members(self, name: str) -> tuple[MemberRecord, ...]:
+        return self.found[name]
+
+
+def members_of(stubs: Stubs, **asked: Any) -> list[r.Members]:
+    part = GroupMembers(DoorRig().parties)
+    part.use(cast(Any, stubs))
+    work = Work(Who("unix:0", None, frozenset({"operator"}), None, ""), NOW)
+    found: list[r.Members] = []
+    while not found or found[-1].after:
+        request = q.MembersOf(after=found[-1].after if found else "", **asked)
+        found.append(cast(r.Members, part.operations()["members"](request, work)))
+    return found
+
+
+def test_members_come_group_by_group_in_pages() -> None:
+    stubs = Stubs(25)
+    pages = members_of(stubs, limit=10)
+    assert [len(one.members) for one in pages] == [10, 10, 10, 10, 10, 2]
+    assert {one.count for one in pages} == {52}
+    shown = [(one.group, one.identity) for part in pages for one in part.members]
+    wanted = [(name, one.identity.shown()) for name in sorted(stubs.found) for one in stubs.found[name]]
+    assert shown == wanted
+    assert shown[0] == ("news/2", r"dn:CN=Ünal Broadcast \e2\80\ae1")
+    (mine,) = members_of(stubs, group="talk", search="ÜNAL", limit=10)
+    assert [one.group for one in mine.members] == ["talk"]
+    assert members_of(stubs, search="nobody")[0].members == ()
+
+
+def test_a_search_among_very_many_members_looks_at_so_many_at_once() -> None:
+    pages = members_of(Stubs(12_000), search="rx11999", limit=10)
+    assert [one.group for part in pages for one in part.members] == ["news/2", "talk"]
+    assert [len(one.members) for one in pages] == [1, 1]
