@@ -78,12 +78,15 @@ class PortalClient:
         """What is asked from now on is to be done within so many seconds."""
         self._end = time.monotonic() + seconds
 
-    def tickets(self) -> tuple[results.TicketView, ...]:
-        """The live tickets of this login, newest first, without their files. PortalError says what to do."""
+    def tickets(self, *, live: bool = True) -> tuple[results.TicketView, ...]:
+        """The tickets of this login, or the live ones, newest first, without their files. PortalError says
+        what to do.
+        """
         found: list[results.TicketView] = []
         after = ""
         for _ in range(MOST_PAGES):
-            path = f"/tickets?live=true&limit={_PAGE}" + (f"&after={_quoted(after)}" if after else "")
+            path = f"/tickets?live={'true' if live else 'false'}&limit={_PAGE}"
+            path += f"&after={_quoted(after)}" if after else ""
             page = self._ask("GET", path, None, results.Tickets)
             found += page.tickets
             after = page.after

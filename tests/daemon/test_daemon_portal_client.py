@@ -112,7 +112,8 @@ class FakePortal:
             return problem(401, "sign in first")
         path, _, query = path.partition("?")
         if path == "/api/v1/tickets":
-            shown, after = self.page(self.tickets, query)
+            mine = [one for one in self.tickets if "live=true" not in query or one["revoked"] is None]
+            shown, after = self.page(mine, query)
             return plain({"tickets": [one | {"secret": ""} for one in shown], "after": after})
         if path.startswith("/api/v1/tickets/"):
             (found,) = [one for one in self.tickets if path.endswith(one["id"])]
@@ -402,7 +403,9 @@ def test_the_loop_does_not_wait_for_a_thread(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_more_tickets_than_a_page_has(portal: FakePortal) -> None:
     portal.most = 2
-    portal.tickets = [view(n, revoked=STARTS) for n in range(10, 15)] + [view(1), view(2)]
+    portal.tickets = [view(n) for n in range(10, 15)] + [view(1), view(2)]
+    for one in portal.tickets[:5]:
+        one["transmission"]["ends"] = STARTS - 1
     assert set(tickets(portal).look(NOW).tickets) == {ticket_id(1), ticket_id(2)}
     # Pages without an end are not followed without an end.
     portal.asked.clear()
@@ -412,7 +415,7 @@ def test_more_tickets_than_a_page_has(portal: FakePortal) -> None:
 
 
 def test_a_file_is_asked_for_when_there_is_something_new(portal: FakePortal) -> None:
-    portal.tickets = [view(1, configuration="", whole=ticket_text(1)), view(2, configuration="", ends=STARTS)]
+    portal.tickets = [view(1, configuration="", whole=ticket_text(1)), view(2, configuration="")]
     portal.tickets[1]["transmission"]["ends"] = STARTS - 1  # over: its file is of no interest
     mine = tickets(portal)
     for _ in range(5):

@@ -61,6 +61,7 @@ def test_a_token_has_its_tickets_and_gets_free_ones(site: Site) -> None:
     )
     assert gone.status_code == 200
     assert look(site, member(site, login)).tickets == {}
+    assert look(site, willing).tickets == {}  # nor is it got again
 
 
 def test_a_token_that_may_not(site: Site) -> None:
