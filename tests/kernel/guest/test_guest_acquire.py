@@ -20,7 +20,7 @@ async def test_a_sender_on_demand(wire: Wire, version: int) -> None:
     """Asked, opened, closed by a leave, asked again; nothing in clear, and no larval SA is in the way."""
     protection = Protection(version)
     group, host = Group(wire, protection), wire["s1"]
-    host.set("core/xfrm_acq_expires", "1")
+    host.set("core/xfrm_acq_expires", "5")  # seconds in which a larval SA is looked at
     heard, tap = wire["rx"].receiver(protection.group, PORT), wire.tap(protection.group)
     netlink = host.keep(host.inside(open_acquires))
     send, plane = host.sender(protection.group, PORT), group.plane("s1")
