@@ -107,10 +107,10 @@ OPERATIONS: Final = _table(
     Operation("ticket-revoke", "DELETE", "/tickets/{id}", q.ById, r.Nothing, "signed-in", "tickets", "Revoke a ticket"),
     Operation("voucher-redeem", "POST", "/me/vouchers", q.RedeemVoucher, r.BalanceView, "signed-in", "billing", "Put a voucher's worth on my balance"),
     Operation("balance", "GET", "/me/balance", q.Nothing, r.BalanceView, "signed-in", "billing", "My balance"),
-    Operation("payment-begin", "POST", "/me/payments", q.BeginPayment, r.PaymentView, "signed-in", "billing", "Begin to pay"),
+    Operation("payment-begin", "POST", "/me/payments", q.BeginPayment, r.PaymentView, "signed-in", "billing", "Begin to pay; `url` is where"),
     Operation("payment-list", "GET", "/me/payments", q.ListPayments, r.Payments, "signed-in", "billing", "My payments, and the providers"),
     Operation("payment-show", "GET", "/me/payments/{id}", q.ById, r.PaymentView, "signed-in", "billing", "A payment"),
-    Operation("payment-started", "PUT", "/me/payments/{id}", q.PaymentStarted, r.PaymentView, "signed-in", None, "The provider's own id of a payment"),
+    Operation("payment-started", "PUT", "/me/payments/{id}", q.PaymentStarted, r.PaymentView, "signed-in", "billing", "The provider's own id of a payment"),
     Operation("provider-call", "POST", "/providers/{provider}", q.ProviderCall, r.Nothing, "anyone", None, "A payment provider's signed call"),
     # Operators
     Operation("ledger", "GET", "/ledger", q.ListAccounts, r.Ledger, "operator", "operate", "The ledger's accounts"),
@@ -129,7 +129,7 @@ OPERATIONS: Final = _table(
 # portal writes such lines of the audit log.
 REPORTS: Final = _table(
     Operation("refusal-report", "POST", "", q.RefusalReport, r.Nothing, "anyone", None, "A request was refused before it came to the key server"),
-    Operation("provider-report", "POST", "", q.ProviderReport, r.Nothing, "signed-in", None, "How a payment provider took a payment that was begun"),
+    Operation("provider-report", "POST", "", q.ProviderReport, r.Nothing, "signed-in", "billing", "How a payment provider took a payment that was begun"),
 )
 # fmt: on
 PORTALS: Final = OPERATIONS | REPORTS

@@ -329,12 +329,15 @@ class BalanceView(View):
 
 
 class PaymentView(View):
+    """``url``: the provider's page on which it is paid; only where it was begun by a portal."""
+
     id: str
     provider: str
     amount: Amount
     state: str
     created: Instant
     changed: Instant
+    url: str = ""
 
 
 class Payments(View):

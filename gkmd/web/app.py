@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gkmd.api.problem import Problem
+from gkmd.web.checkout import Checkout
 from gkmd.web.client import Daemon, DaemonClient
 from gkmd.web.config import PortalConfig
 from gkmd.web.gate import Gate
@@ -58,16 +59,17 @@ def application(
     streams = Streams() if streams is None else streams  # without a stream it is empty, and false
     portal = Portal.make(config, daemon, streams, now)
     imports, providers = Imports(daemon), Providers(config.providers)
+    checkout = Checkout(config, daemon, providers, now)
     routes: list[BaseRoute] = [
         Mount("/static", _Static(directory=_STATIC), name="static"),
         Route("/alive", _alive, methods=["GET"]),
-        *RestApi(daemon, streams, config.origin).routes(),
+        *RestApi(daemon, streams, config.origin, checkout).routes(),
     ]
     for pages in (
         SignInPages(portal),
         AccountPages(portal),
         ReceiverPages(portal),
-        MoneyPages(portal, providers),
+        MoneyPages(portal, checkout),
         SenderPages(portal),
         ListPages(portal, imports),
         LivePages(portal),

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from gkmd.api.problem import Problem
-from gkmd.api.results import BalanceView, Nothing, Payments, PaymentView
-from gkmd.web.client import ask
+from gkmd.api.results import BalanceView, Payments, PaymentView
+from gkmd.web.checkout import Checkout
 from gkmd.web.forms import Faults, Form
-from gkmd.web.providers import Order, Providers
 from gkmd.web.refused import about
 from gkmd.web.visit import Portal, Visit, endpoint
 
 
 class MoneyPages:
-    def __init__(self, portal: Portal, providers: Providers) -> None:
+    def __init__(self, portal: Portal, checkout: Checkout) -> None:
         self._portal = portal
-        self._providers = providers
-        self._failing: set[str] = set()  # providers that took no payment when they were asked last
+        self._checkout = checkout
 
     def routes(self) -> list[Route]:
         def at(path: str, page: Any, method: str = "GET") -> Route:
@@ -42,7 +39,7 @@ class MoneyPages:
         after = visit.request.query_params.get("after", "")
         payments = await visit.ask("payment-list", Payments, after=after, limit=50)
         status = 200 if form.problem is None else form.problem.status
-        usable = [one for one in payments.providers if one in self._providers.names]
+        usable = [one for one in payments.providers if one in self._checkout.names]
         return visit.page(
             "balance.html", status, balance=balance, payments=payments, providers=usable, form=form
         )
@@ -79,38 +76,12 @@ class MoneyPages:
             return await self._show(visit, form.again(problem))
 
     async def _begin(self, visit: Visit, payment: PaymentView) -> Response:
-        origin = self._portal.config.origin
-        order = Order(
-            payment.id,
-            payment.amount,
-            f"{origin}/payments/{payment.id}",
-            f"{origin}/api/v1/providers/{payment.provider}",
-            f"{self._portal.config.title}: payment {payment.id}",  # whose it is the provider need not know
-        )
         try:
-            begun = await self._providers.begin(payment.provider, order, self._portal.now())
-        except Problem as problem:
-            self._failing.add(payment.provider)
-            await self._report(visit, payment, problem.reason)
-            raise
-        try:
-            await visit.ask("payment-started", PaymentView, id=payment.id, external=begun.external)
-        except Problem as problem:
-            if problem.code == "conflict":
-                self._failing.add(payment.provider)
-                await self._report(visit, payment, "other-id")
-            raise
-        if payment.provider in self._failing:
-            self._failing.discard(payment.provider)
-            await self._report(visit, payment, "works")
-        return visit.keep(RedirectResponse(begun.url, 303))
-
-    async def _report(self, visit: Visit, payment: PaymentView, found: str) -> None:
-        """The daemon keeps the audit log, and gives up a payment that its provider has not taken."""
-        with contextlib.suppress(Problem):
-            data = {"id": payment.id, "found": found}
-            await ask(self._portal.daemon, "provider-report", data, visit.caller, Nothing)
+            url = await self._checkout.begin(payment, visit.caller)
+        except Problem:
             visit.told = True
+            raise
+        return visit.keep(RedirectResponse(url, 303))
 
     async def payment(self, visit: Visit) -> Response:
         found = await visit.ask("payment-show", PaymentView, id=visit.path("id"))

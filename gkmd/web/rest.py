@@ -16,8 +16,10 @@ from starlette.routing import Route
 
 from gkmd.api.operations import OPERATIONS, Operation
 from gkmd.api.problem import FieldProblem, Problem
+from gkmd.api.results import PaymentView
 from gkmd.web.bodies import TooLarge, read_body
 from gkmd.web.checked import check
+from gkmd.web.checkout import BEGUN, FAILED, Checkout
 from gkmd.web.client import Caller, Daemon, NotSent
 from gkmd.web.live import Streams, stream_response
 from gkmd.web.openapi import PREFIX, document
@@ -33,9 +35,10 @@ _SIGNATURES: Final = ("gkmd-signature", "stripe-signature")
 class RestApi:
     """The endpoints. ``routes`` are for the application."""
 
-    def __init__(self, daemon: Daemon, streams: Streams, origin: str) -> None:
+    def __init__(self, daemon: Daemon, streams: Streams, origin: str, checkout: Checkout) -> None:
         """``origin`` is the portal's own."""
         self._daemon = daemon
+        self._checkout = checkout
         self._origin = origin
         self._streams = streams
         self._document = _document()
@@ -88,6 +91,8 @@ class RestApi:
         """Problem only when the key server was not asked: it knows of what it has refused."""
         try:
             result = await self._daemon.call(operation.name, data, caller)
+            if operation.name == "payment-begin":
+                result = await self._where_to_pay(result, caller)
         except NotSent:
             raise
         except Problem as problem:
@@ -95,6 +100,13 @@ class RestApi:
         headers = _next_page(request, result) if operation.method == "GET" else {}
         octets = msgspec.json.encode(result)
         return Response(octets, operation.status, headers, media_type="application/json")
+
+    async def _where_to_pay(self, result: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """With the page of the provider, as long as there is something to pay."""
+        payment = msgspec.convert(result, PaymentView)
+        if payment.state not in (BEGUN, FAILED):
+            return result
+        return {**result, "url": await self._checkout.begin(payment, caller)}
 
     def _check_origin(self, data: dict[str, Any]) -> None:
         """Browsers give passkeys of this host to pages at its other ports, too: those sign nobody in here."""

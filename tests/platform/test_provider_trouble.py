@@ -104,7 +104,7 @@ def test_nobody_reports_about_payments_of_others() -> None:
     report = q.ProviderReport(payer.id, "unreachable")
     assert payer.rig.refused("provider-report", report, other).code == "not-found"
     assert payer.rig.refused("provider-report", report, STRANGER).code == "sign-in-required"
-    token = payer.rig.token(payer.caller, "billing")
+    token = payer.rig.token(payer.caller, "read", "tickets")
     assert payer.rig.refused("provider-report", report, token).code == "forbidden"
     assert payer.payment.state == "begun"
 

@@ -287,6 +287,42 @@ def test_a_provider_that_works_again(site: Site, provider: Provider) -> None:
     assert actions.count("payment-given-up") == 1
 
 
+def test_paying_by_the_api(site: Site, provider: Provider) -> None:
+    """A token that may pay is told where, as the page's browser is sent there."""
+    header = {"Authorization": f"Bearer {site.token('alice', 'billing')}"}
+    order = {"provider": "pay", "amount": {"amount": 150, "currency": "EUR"}, "once": "o-1"}
+    browser = site.browser()
+    answer = browser.post("/api/v1/me/payments", json=order, headers=header)
+    assert answer.status_code == 201
+    assert answer.json()["url"] == f"{provider.url}/pay/1"
+    assert browser.post("/api/v1/me/payments", json=order, headers=header).json() == answer.json()
+    (payment,) = site.rig.facts(Payment)
+    assert (payment.state, payment.external) == ("begun", "x-1")
+
+    provider.status = "503 Busy"
+    refused = browser.post("/api/v1/me/payments", json=order | {"once": "o-2"}, headers=header)
+    assert refused.status_code == 502
+    assert refused.json()["code"] == "provider-failed"
+    assert "failed" in {one.state for one in site.rig.facts(Payment)}
+    (line,) = site.rig.audit_lines("provider-failed")
+    assert line.detail["reason"] == "error"
+
+
+def test_what_is_paid_is_not_begun_again(site: Site, provider: Provider) -> None:
+    header = {"Authorization": f"Bearer {site.token('alice', 'billing')}"}
+    order = {"provider": "pay", "amount": {"amount": 150, "currency": "EUR"}, "once": "o-1"}
+    browser = site.browser()
+    begun = browser.post("/api/v1/me/payments", json=order, headers=header).json()
+    event = {"event": "e1", "payment": begun["id"], "external": "x-1", "kind": "paid"}
+    call = json.dumps({**event, "amount": 150, "currency": "EUR"}).encode()
+    digest = hmac.new(SECRET, str(int(NOW)).encode() + b"." + call, hashlib.sha256).hexdigest()
+    signed = {"Gkmd-Signature": f"t={int(NOW)},v1={digest}", "Content-Type": "application/json"}
+    assert browser.post("/api/v1/providers/pay", content=call, headers=signed).status_code == 201
+    again = browser.post("/api/v1/me/payments", json=order, headers=header).json()
+    assert (again["state"], again["url"]) == ("paid", "")
+    assert len(provider.orders) == 1
+
+
 def test_a_provider_that_takes_another_id_for_the_same_payment(site: Site, provider: Provider) -> None:
     """It might be paid twice: the payer is not sent there."""
     alice = site.user("alice")
