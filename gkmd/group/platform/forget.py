@@ -23,6 +23,7 @@ from gkmd.group.platform.records import (
     Payment,
     Reservation,
 )
+from gkmd.group.platform.schedule import is_live
 from gkmd.group.platform.sessions import Sessions
 from gkmd.group.platform.tickets import Tickets
 from gkmd.group.platform.tokens import Tokens
@@ -107,6 +108,16 @@ class Forget:
                     "conflict",
                     f"{account.login} cannot be forgotten yet: the reservation {reservation.id} is not over;"
                     " cancel it first",
+                )
+        for admission in self._facts.all(Admission):
+            if admission.party != account.id or not admission.amount or admission.refunded is not None:
+                continue
+            paid = self._facts.get(Reservation, admission.reservation)
+            if paid is not None and is_live(paid, now):
+                raise Problem(
+                    "conflict",
+                    f"{account.login} cannot be forgotten yet: it has paid for {paid.id}, which is not"
+                    " over; when that is cancelled the money goes back",
                 )
         for payment in self._facts.all(Payment):
             begun = payment.account == account.id and unfinished(payment)

@@ -18,7 +18,7 @@ from gkmd.group.platform.billing import Billing
 from gkmd.group.platform.facts import Facts
 from gkmd.group.platform.pages import page
 from gkmd.group.platform.parties import Parties, ticket_in
-from gkmd.group.platform.records import Admission, Reservation
+from gkmd.group.platform.records import Account, Admission, Reservation
 from gkmd.group.platform.tickets import Tickets
 from gkmd.group.platform.work import Handlers, Work
 
@@ -94,6 +94,9 @@ class Receivers:
         if again and (admission.refunded is not None or not request.refund):
             return r.Nothing()
         if request.refund and admission.refunded is None:
+            if admission.amount and self._facts.get(Account, admission.party) is None:
+                text = "this receiver was forgotten, and its money would be nobody's: evict it without refund"
+                raise Problem("conflict", text)
             if not work.who.operates:
                 self._billing.check_covered(reservation, (admission,))
             self._billing.refund(reservation, admission, "evicted", work.now)
