@@ -258,7 +258,10 @@ class OperatorPages:
             amount = faults.money("amount", form.text("amount"), form.text("currency").upper())
             count = faults.whole("count", form.text("count"))
             faults.end()
-            found = await visit.ask("value-voucher-create", NewVouchers, amount=amount, count=count)
+            once = form.value("once")[:100]
+            found = await visit.ask(
+                "value-voucher-create", NewVouchers, amount=amount, count=count, once=once
+            )
             return visit.page("codes.html", made=found, back="/operator/vouchers")
 
         try:

@@ -77,6 +77,10 @@ def test_vouchers_that_are_worth_money_are_made_once(site: Site, operator: Brows
     pages = [operator.post("/operator/vouchers", form).text for _ in range(2)]
     assert pages[0] == pages[1]
     assert [name for name, _, _ in site.daemon.calls].count("value-voucher-create") == 1
+    site.forget()  # the portal was started anew, and knows the form no more
+    again = operator.post("/operator/vouchers", form).text
+    assert "sent before" in again
+    assert len(site.rig.do("value-voucher-list").batches) == 1
     assert operator.submit("/operator/vouchers", amount="x", count="0").status_code == 422
     listed = operator.get("/operator/vouchers").text
     batch = listed.split("/vouchers/")[-1].split("/revoke")[0]

@@ -226,6 +226,15 @@ def test_an_address_has_so_many_connections() -> None:
     assert len(crowd) == 7
 
 
+def test_answers_do_not_wait_for_more_to_send(serve: Callable[..., Served]) -> None:
+    served = serve(limits=Limits())
+    with served.connect(HEAD + b"\r\n") as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 204")
+        (one,) = served.server.server_state.connections
+        ours = one.transport.get_extra_info("socket")
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_crowd_has_an_end() -> None:
     crowd = Crowd(Limits(each=3, most=4))
     leave = [crowd.enter(one) for one in ("127.0.0.1", "192.0.2.7", "192.0.2.8", "127.0.0.1")]
