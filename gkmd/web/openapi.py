@@ -48,6 +48,7 @@ def document() -> dict[str, Any]:
             operation, schemas, bodies
         )
     paths["/reservations/{id}/statistics/stream"] = {"get": _stream(schemas)}
+    paths["/reservations/{id}/statement.csv"] = {"get": _statement(schemas)}
     everything = {**schemas, **bodies}
     kept = {name: everything[name] for name in sorted(_reached(paths, everything))}
     return {
@@ -200,21 +201,29 @@ def _access(operation: Operation) -> str:
 
 
 def _stream(schemas: dict[str, Any]) -> dict[str, Any]:
+    text = "Server-sent events: `statistics` with a Statistics object, `over` at the end, `problem`."
+    found = _of_reservation(schemas, "statistics-stream", text, "A stream", "text/event-stream")
+    return found | {"summary": "The statistics of a reservation, whenever they change"}
+
+
+def _statement(schemas: dict[str, Any]) -> dict[str, Any]:
+    text = "All lines and the totals; the columns are in docs/ledger.md."
+    found = _of_reservation(schemas, "statement-csv", text, "A file", "text/csv")
+    return found | {"summary": "The statement of a reservation as CSV"}
+
+
+def _of_reservation(
+    schemas: dict[str, Any], name: str, text: str, answer: str, media_type: str
+) -> dict[str, Any]:
+    """What a sender is given of a reservation beside the table of operations."""
     refusals = (400, 401, 403, 404, 422, 429, 503)
     identifier = schemas["ById"]["properties"]["id"]
     return {
-        "operationId": "statistics-stream",
-        "summary": "The statistics of a reservation, whenever they change",
+        "operationId": name,
         "tags": ["reservations"],
-        "description": "Server-sent events: `statistics` with a Statistics object, `over` at the end, "
-        "`problem`. For senders; operators may, too. An API token needs the scope `read`.",
+        "description": f"{text} For senders; operators may, too. An API token needs the scope `read`.",
         "parameters": [{"name": "id", "in": "path", "required": True, "schema": copy.deepcopy(identifier)}],
-        "responses": {
-            "200": {
-                "description": "A stream",
-                "content": {"text/event-stream": {}},
-            }
-        }
+        "responses": {"200": {"description": answer, "content": {media_type: {}}}}
         | {str(one): {"$ref": f"#/components/responses/{one}"} for one in refusals},
     }
 

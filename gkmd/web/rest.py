@@ -16,15 +16,16 @@ from starlette.routing import Route
 
 from gkmd.api.operations import OPERATIONS, Operation
 from gkmd.api.problem import FieldProblem, Problem
-from gkmd.api.results import PaymentView
+from gkmd.api.results import PaymentView, Statement
 from gkmd.web.bodies import TooLarge, read_body
 from gkmd.web.checked import check
 from gkmd.web.checkout import BEGUN, FAILED, Checkout
-from gkmd.web.client import Caller, Daemon, NotSent
+from gkmd.web.client import Caller, Daemon, NotSent, ask
 from gkmd.web.live import Streams, stream_response
 from gkmd.web.openapi import PREFIX, document
 from gkmd.web.problems import problem_response
 from gkmd.web.refused import report
+from gkmd.web.statement_file import LINES, statement_file
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 PROVIDER_OCTETS: Final = 32_768  # docs/payments.md; escaped as JSON it fits a line of the socket
@@ -50,6 +51,7 @@ class RestApi:
         routes = [
             Route(f"{PREFIX}/openapi.json", self._openapi, methods=["GET"]),
             Route(f"{PREFIX}/reservations/{{id}}/statistics/stream", self._stream, methods=["GET"]),
+            Route(f"{PREFIX}/reservations/{{id}}/statement.csv", self._statement, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
         ]
         # Fixed paths first: /reservations/check is no reservation of the name "check".
@@ -122,6 +124,19 @@ class RestApi:
         try:
             data = check(OPERATIONS["statistics"], request.path_params)
             return await stream_response(request, self._daemon, self._streams, data, caller_of(request))
+        except Problem as problem:
+            return problem_response(problem)
+
+    async def _statement(self, request: Request) -> Response:
+        """The statement of a reservation as CSV, whole."""
+
+        async def page(after: str) -> Statement:
+            wanted = check(OPERATIONS["statement"], {**request.path_params, "after": after, "limit": LINES})
+            return await ask(self._daemon, "statement", wanted, caller, Statement)
+
+        try:
+            caller = caller_of(request)
+            return await statement_file("csv", page)
         except Problem as problem:
             return problem_response(problem)
 

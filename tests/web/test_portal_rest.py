@@ -90,6 +90,20 @@ def test_a_reservation_by_token(site: Site) -> None:
     check_problem(browser.get(f"{path}/statistics/stream"), 401)
 
 
+def test_the_statement_as_csv_is_the_page_s(site: Site) -> None:
+    token = site.token("studio", "read", "reserve", roles=("sender",))
+    one = site.reserve(owner="studio")
+    path = f"{PREFIX}/reservations/{one.id}/statement.csv"
+    browser = site.browser()
+    found = browser.get(path, headers=headers(token))
+    assert found.status_code == 200
+    assert found.headers["content-type"].startswith("text/csv")
+    assert found.text.startswith("time,kind,receiver,name,gross,fee,net,currency\r\n")
+    check_problem(browser.get(path), 401)
+    other = site.token("other", "read", roles=("sender",))
+    check_problem(browser.get(path, headers=headers(other)), 404)
+
+
 def test_what_a_token_may_not_do(site: Site) -> None:
     token = site.token("studio", "read", roles=("sender",))
     browser = site.browser()
@@ -194,7 +208,7 @@ def test_the_document_is_served_whole_and_always_the_same(site: Site) -> None:
     assert served.json() == json.loads(json.dumps(DOCUMENT))
     assert served.text == json.dumps(document(), indent=1, ensure_ascii=False)
     assert DOCUMENT["openapi"] == "3.1.0"
-    assert {*OPERATIONS, "statistics-stream"} == set(BY_NAME)
+    assert {*OPERATIONS, "statement-csv", "statistics-stream"} == set(BY_NAME)
 
 
 def test_every_reference_of_the_document_leads_somewhere() -> None:
