@@ -136,6 +136,15 @@ def test_password_change_and_ending_other_sessions(site: Site) -> None:
     assert browser.get("/account").status_code == 200
 
 
+def test_who_changes_the_password_is_told_what_a_thief_may_have_left(site: Site) -> None:
+    alice = site.user("alice")
+    alice.submit("/account", "/account/tokens", name="not hers", scopes=["read"])
+    new = {"old": PASSWORD, "new": "another quiet harbour", "again": "another quiet harbour"}
+    page = alice.follow(alice.submit("/account", "/account/password", **new)).text
+    assert "API tokens stay: remove those that are not yours" in page
+    assert "not hers" in page
+
+
 def test_an_api_token_is_shown_once_and_works(site: Site) -> None:
     browser = site.user("alice")
     assert browser.submit("/account", "/account/tokens", name="mine").status_code == 422
