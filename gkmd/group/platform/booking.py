@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -43,13 +43,18 @@ class Booking:
 
 
 class Desk:
-    """Books, and changes what is booked. Nothing is kept here."""
+    """Books, and changes what is booked. Nothing is kept here. ``is_worn``: whether a key that a sender
+    brings along was that of another transmission.
+    """
 
-    __slots__ = ("_pool", "_settings")
+    __slots__ = ("_is_worn", "_pool", "_settings")
 
-    def __init__(self, settings: PlatformSettings, pool: Pool) -> None:
+    def __init__(
+        self, settings: PlatformSettings, pool: Pool, is_worn: Callable[[SecretBytes], bool]
+    ) -> None:
         self._settings: Final = settings
         self._pool: Final = pool
+        self._is_worn: Final = is_worn
 
     def book(self, request: Reserve, id: str, owner: str, now: float) -> Booking:
         """The reservation that a request comes to."""
@@ -63,6 +68,9 @@ class Desk:
         if request.protocol == "any" and request.port:
             booking.wrong("port", f'{request.port}; with the protocol "any" there is no port: 0 is needed')
         key = _key(booking, request.supplied)
+        if key is not None and self._is_worn(key):
+            # RFC 6054: its counters begin anew. And who was admitted to that one could read this one.
+            booking.wrong("supplied.key", "another transmission has this key; a key is for one")
         if request.supplied is not None and request.supplied.lifetime < request.lead + request.duration:
             needed = f"lead time and duration together are {request.lead + request.duration} s"
             booking.wrong("supplied.lifetime", f"{request.supplied.lifetime} s; {needed}")

@@ -15,6 +15,7 @@ from gkmd.core.address import IpAddress
 from gkmd.core.alarms import Alarms
 from gkmd.core.identity import Identity, IdentityKind
 from gkmd.core.rng import Rng
+from gkmd.core.secret import SecretBytes
 from gkmd.group.directory import Directory
 from gkmd.group.model import GroupPolicy, Left
 from gkmd.group.platform import group_terms, schedule
@@ -113,7 +114,7 @@ class Reservations:
         """The operator's settings; reservations that are there keep their addresses and fees."""
         self._settings = settings
         self._pool.adopt(settings.pools)
-        self._desk = Desk(settings, self._pool)
+        self._desk = Desk(settings, self._pool, self._is_worn)
 
     def operations(self) -> Handlers:
         return {
@@ -369,6 +370,13 @@ class Reservations:
 
     def _configured(self) -> Collection[IpAddress]:
         return frozenset() if self._groups is None else self._groups.configured_addresses()
+
+    def _is_worn(self, key: SecretBytes) -> bool:
+        """Of one that was cancelled before it opened nobody ever got it."""
+        return any(
+            one.supplied_key == key and schedule.ends(one) > schedule.opens(one)
+            for one in self._facts.all(Reservation)
+        )
 
     def _new_id(self, title: str) -> str:
         plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode("ascii").lower()
