@@ -15,13 +15,13 @@ from software_authenticator import Authenticator
 
 from gkmd.api import requests as q
 from gkmd.api.nouns import Amount, Host, Rule, Scope
-from gkmd.api.operations import OPERATIONS, Operation
+from gkmd.api.operations import OPERATIONS, PORTALS, Operation
 from gkmd.core.secret import SecretBytes
 from gkmd.group.platform.outcome import Caller, Done, Failed
 from gkmd.group.platform.records import ApiToken, Session
 from gkmd.group.platform.settings import PlatformSettings, ProviderSettings
 
-ALL = sorted(OPERATIONS.values(), key=lambda operation: operation.name)
+ALL = sorted(PORTALS.values(), key=lambda operation: operation.name)  # what the portal reports included
 SCOPES = tuple(scope for scope in typing.get_args(Scope) if scope != "operate")
 PORTAL = "https://portal.example"
 SETTINGS = PlatformSettings(
@@ -33,7 +33,7 @@ VALUES: dict[str, Any] = {
     "challenge": "00", "credential": {}, "name": "zebra", "scopes": ["read"], "title": "x",
     "start": "2030-01-01T00:00", "duration": 60, "entries": [{"name": "x"}], "expected": 1, "count": 1,
     "amount": {"amount": 1, "currency": "EUR"}, "reference": "x", "external": "x", "provider": "pay",
-    "body": "{}", "admission": {"open": True}, "label": "tx",
+    "body": "{}", "admission": {"open": True}, "label": "tx", "operation": "reserve", "found": "works",
 }  # fmt: skip
 # Fields that name what may be somebody else's.
 NAMES = {"id", "login", "import_id", "batch", "party", "owner", "after", "listed", "challenge", "search"}
