@@ -141,7 +141,7 @@ def server(
     help="The folder of `gkmd init server`: takes identity and groups from it, and adds the member to it.",
 )
 @click.option("--server-identity", help="The key server's identity; needed without --from.")
-@click.option("--server-port", default=848, show_default=True, help="The key server's port.")
+@click.option("--server-port", type=int, help="The key server's port.  [default: that of --from, else 848]")
 @click.option(
     "--group", "groups", multiple=True, help="Group to join; can be repeated.  [default: all of --from]"
 )
@@ -172,7 +172,7 @@ def member(
     addresses: tuple[str, ...],
     origin: Path | None,
     server_identity: str | None,
-    server_port: int,
+    server_port: int | None,
     groups: tuple[str, ...],
     role: str,
     interface: str,
@@ -192,13 +192,14 @@ def member(
             _given("--local", values.endpoint, text)
         for text in groups:
             _given("--group", values.name, text)
-        _given("--server-port", values.port, server_port)
+        port = None if server_port is None else _given("--server-port", values.port, server_port)
         if origin is None and (server_identity is None or not groups or certificate):
             raise LocalError("without --from, give --server-identity and --group, and no --certificate")
         ids = {name: f"keyid:{name}" for name in groups}
         if origin is not None:
             config = server_config.load(origin / "server.toml")
             server_identity = server_identity or str(config.identity)
+            port = port or config.listen[0][1]
             ids = _groups_of(config.groups, groups)
             for line in _not_allowed(config.groups, list(ids), who, role):
                 click.echo(f"note: {line}", err=True)
@@ -225,7 +226,7 @@ def member(
                 local=templates.addresses("local", local, member_config.LOCAL),
                 dataplane='dataplane = "recording"    # a dry run\n' if dry_run else "",
                 addresses=listed(addresses),
-                port=server_port,
+                port=port or 848,
                 server_identity=quoted(str(of_server)),
                 socket=quoted("member.sock" if self_contained else member_config.CONTROL_SOCKET),
                 credentials=credentials,

@@ -102,6 +102,14 @@ def test_a_server_with_members_works(tmp_path: Path) -> None:
         assert (checked.exit_code, checked.output) == (0, f"{file}: ok\n")
 
 
+@pytest.mark.parametrize(("more", "port"), [((), 18480), (("--server-port", "1848"), 1848)])
+def test_a_member_finds_its_server_s_port(tmp_path: Path, more: tuple[str, ...], port: int) -> None:
+    server = tmp_path / "server"
+    assert init_server(server, "--self-contained", "--listen", "127.0.0.1:18480").exit_code == 0
+    assert init_member(tmp_path / "rx1", server, *more).exit_code == 0
+    assert member_config.load(tmp_path / "rx1" / "member.toml").server_port == port
+
+
 def test_defaults_are_left_to_the_daemons(tmp_path: Path) -> None:
     server, member = tmp_path / "server", tmp_path / "rx1"
     done = init_server(server, "--self-contained")
