@@ -105,7 +105,10 @@ class MemberEndpoint:
     def due(self, group: str) -> float | None:
         """When a group is registered next, as far as is known; a time that has passed means now."""
         enrolment = self._enrolments.get(group)
-        return None if enrolment is None else enrolment.due
+        due = None if enrolment is None else enrolment.due
+        if due is None or self._sa is not None:
+            return due
+        return max(due, self._connector.ready_at)
 
     @property
     def spis(self) -> tuple[bytes, ...]:

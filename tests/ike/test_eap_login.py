@@ -176,6 +176,7 @@ def test_a_password_that_is_not_taken(verdict: PasswordVerdict, code: str, come_
     assert due is not None
     expected = (world.now + 150, world.now + 450) if come_back is None else (come_back, come_back + 3)
     assert expected[0] <= due <= expected[1]
+    assert host.endpoint.due("news") == due  # as `gkmd ctl groups` shows it
     assert not ladder.held
     # It does not go to the log, and an operator's wish goes before the wait.
     assert PASSWORD.decode() not in str(world.tells) + str(host.tells)
