@@ -13,6 +13,7 @@ from typing import Final
 from gkmd.core.address import IpAddress, Path
 from gkmd.core.errors import PeerError
 from gkmd.core.rng import Rng
+from gkmd.group.model import Refusal
 from gkmd.ike.group_member import GroupMember, State
 from gkmd.ike.member_settings import MemberSettings
 from gkmd.ike.notices import error_of, name_of_notify
@@ -143,11 +144,11 @@ class Enrolment:
             self._failures = 0
             self._not_before = come_back
             return come_back
-        if kind in _PASSING:
+        if kind in _PASSING and (reason is None or reason.code != Refusal.CANCELLED.value):
             self._failures += 1
             wait = doubled(self._settings, self._failures)
         else:
-            # Not us, no such group, or not with these algorithms: nothing that we do changes that.
+            # Not us, no such group, cancelled, or not with these algorithms: nothing that we do changes that.
             wait = self._settings.slow_retry
         self._not_before = now + jittered(wait, self._rng)
         return self._not_before

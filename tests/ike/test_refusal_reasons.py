@@ -292,6 +292,16 @@ def test_a_time_far_away_is_a_day_at_most() -> None:
     assert T0 + 86400 <= due <= T0 + 86410
 
 
+def test_what_was_cancelled_is_seldom_asked_for() -> None:
+    keeper = porter()
+    keeper.verdict = lambda ask: Verdict(Refusal.CANCELLED)
+    world = world_of(keeper)
+    world.run(140)
+    assert len(world.asks) == 1  # the next one comes after 150 to 450 seconds
+    world.run(320)
+    assert len(world.asks) >= 2
+
+
 def test_a_time_that_has_passed_is_none() -> None:
     keeper = porter()
     keeper.verdict = lambda ask: Verdict(Refusal.NOT_YET_OPEN, come_back=T0 - 1000)
