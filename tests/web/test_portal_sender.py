@@ -206,6 +206,10 @@ def test_a_sender_s_host_gets_its_ticket(sender: Browser) -> None:
     page = sender.submit(path, f"{path}/sender-ticket")
     assert "Ticket for studio" in page.text
     assert page.headers["cache-control"] == "no-store"
+    # Senders are admitted without a record of it: nobody knows whether it was used.
+    mine = sender.get("/tickets").text
+    assert "for the sending host studio" in mine
+    assert "not used yet" not in mine
 
 
 def test_list_of_names(site: Site, sender: Browser) -> None:
