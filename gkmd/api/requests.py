@@ -151,6 +151,8 @@ class Reserve(Strict):
     ``admission``: ``{"open": true}`` takes everybody, for nothing. ``address`` empty: one is taken from the
     pool of that ``family`` and ``source_specific``. ``owner``: for an operator who reserves for somebody
     else. ``once``: a word of the caller's choice; the same request with the same word is carried out once.
+    ``twice``: also when the owner has a transmission of this title at an overlapping time already; without
+    it that is refused.
     """
 
     title: Line
@@ -172,6 +174,7 @@ class Reserve(Strict):
     capacity: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     visibility: Visibility = "public"
     owner: Annotated[str, Meta(max_length=64)] = ""
+    twice: bool = False
     once: Annotated[str, Meta(max_length=100)] = ""
 
 

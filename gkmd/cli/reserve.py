@@ -127,6 +127,7 @@ def _show(view: dict[str, Any]) -> str:
     help="In the catalogue, for who has the link, or for who may be admitted.",
 )
 @click.option("--owner", default="", metavar="LOGIN", help="Reserve for this sender (operators).")
+@click.option("--twice", is_flag=True, help="Also when one of this title is reserved for this time already.")
 @click.option("--check", is_flag=True, help="Only say what would be wrong.")
 @_admission_options
 @key_options

@@ -44,6 +44,7 @@ PLACES: Final = {
     "admission.identities": "identities",
     "admission.classes": "classes",
     "owner": "owner",
+    "twice": "twice",
     "version": "version",
 }
 WAYS: Final = ("open", "names", "identities", "classes", "price", "vouchers")
@@ -107,6 +108,8 @@ def request_of(form: Form) -> dict[str, Any]:
         data["supplied"] = supplied
     if form.text("owner"):
         data["owner"] = form.text("owner")
+    if form.ticked("twice"):
+        data["twice"] = True
     faults.end()
     return data
 

@@ -104,7 +104,7 @@ class Site:
         if owner == "house" and self.rig.platform.accounts.by_login(owner) is None:
             self.rig.user(owner, "sender")
         values: dict[str, Any] = {"title": "Concert", "start": START, "duration": 3600, "owner": owner}
-        values["admission"] = {"open": True}
+        values |= {"admission": {"open": True}, "twice": True}
         return self.rig.do("reserve", msgspec.convert({**values, **more}, q.Reserve), OPERATOR)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from portal_rig import START, Browser, Site
+from portal_rig import START, Browser, Site, fields_of, form_of
 
 from gkmd.api import requests as q
 
@@ -332,3 +332,25 @@ def test_a_number_without_a_unit_is_asked_about(site: Site, sender: Browser) -> 
     assert sender.submit(path, f"{path}/extend", duration="1:45").status_code == 303
     (made,) = site.rig.do("reservation-list", q.ListReservations()).reservations
     assert (made.duration, made.lead) == (6300, 0)
+
+
+def test_what_is_reserved_already_is_asked_about(site: Site, sender: Browser) -> None:
+    assert 'name="twice"' not in sender.get("/reservations/new").text
+    path = reserve(sender)
+    fresh = sender.form("/reservations/new", "/reservations") | CONCERT
+    checked = sender.post("/reservations/check", fresh).text
+    answer = sender.post("/reservations", fresh)
+    assert answer.status_code == 409
+    for text in (checked, answer.text):
+        assert "Reserved already" in text
+        assert path.rpartition("/")[2] in text
+        assert 'name="twice"' in text
+        assert 'href="#f-twice"' in text
+        assert 'id="f-twice"' in text
+    asked = fields_of(form_of(answer.text, "/reservations"))
+    assert "twice" not in asked
+    assert "It can be reserved" in sender.post("/reservations/check", asked | {"twice": "on"}).text
+    sure = sender.post("/reservations", asked | {"twice": "on"})
+    assert sure.status_code == 303
+    assert sure.headers["location"].partition("?")[0] != path
+    reserve(sender, start="2026-10-01T19:00")  # the next one of the evening

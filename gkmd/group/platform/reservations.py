@@ -40,6 +40,7 @@ from gkmd.group.platform.records import (
 )
 from gkmd.group.platform.reservation_view import reservation_view
 from gkmd.group.platform.settings import PlatformSettings
+from gkmd.group.platform.twins import doubt, twin_of
 from gkmd.group.platform.work import Handlers, Who, Work
 
 MOST_LIVE: Final = 1000  # of one owner, coming or on
@@ -222,6 +223,10 @@ class Reservations:
         reservation = booking.reservation
         if reservation is None:
             raise _refused("this cannot be reserved", booking.problems)
+        twin = None if request.twice else twin_of(reservation, mine, work.now)
+        if twin is not None:
+            text = doubt(twin)
+            raise Problem("conflict", f"{text.field}: {text.text}", (text,))
         self._facts.put(reservation)
         self._once.keep(work.who.actor, "reserve", request.once, request, reservation.id, work.now)
         self._audit.note(
@@ -240,12 +245,16 @@ class Reservations:
 
     def _check(self, request: q.Reserve, work: Work) -> r.Checked:
         problems: list[FieldProblem] = []
+        mine: Collection[Reservation] = ()
         try:
-            self._owner(request.owner, work.who)
+            mine = self._of_owner.find(self._owner(request.owner, work.who).id).values()
         except Problem as problem:
             problems += problem.fields
         booking = self._desk.book(request, "check", "", work.now)
         problems += booking.problems
+        if booking.reservation is not None and not request.twice:
+            twin = twin_of(booking.reservation, mine, work.now)
+            problems += [] if twin is None else [doubt(twin)]
         return r.Checked(
             problems=tuple(r.Refused(one.field, one.text) for one in problems),
             address=str(booking.address) if booking.address is not None else "",
