@@ -127,6 +127,31 @@ def test_a_private_transmission_is_not_told_about(rig: DoorRig) -> None:
     assert issue(rig).id
 
 
+@pytest.mark.parametrize(
+    "shown", [{}, {"listed": "anna", "password": "wrong"}, {"voucher": "0000-0000-0000-0000"}]
+)
+def test_nor_is_who_tries_what_opens_it(rig: DoorRig, shown: dict[str, str]) -> None:
+    rule = {"any": [NAMES, VOUCHERS]}
+    rig.reserve(rule, visibility="private")
+    rig.listed("anna")
+    silent = [problem(rig, **shown) for _ in range(20)]  # be it locked out
+    rig.now += 10_000
+    silent.append(problem(rig, **shown))  # or be it over
+    assert {(one.code, one.reason, one.fields, one.come_back) for one in silent} == {
+        ("not-found", "", (), None)
+    }
+    stranger = problem(rig, "ry", id="none", **shown)
+    assert {one.detail.replace("'talk'", "'none'") for one in silent} == {stranger.detail}
+
+
+def test_who_has_a_ticket_of_a_private_one_is_told_what_is_wrong(rig: DoorRig) -> None:
+    rig.reserve({"any": [NAMES, VOUCHERS]}, visibility="private")
+    rig.listed("anna")
+    issue(rig, listed="anna", password="correct horse")
+    assert problem(rig, listed="anna", password="wrong").reason == "wrong-password"
+    assert problem(rig, voucher="0000-0000-0000-0000").reason == "voucher-invalid"
+
+
 def test_a_listed_password_is_shown_when_the_ticket_is_made(rig: DoorRig) -> None:
     rig.reserve(NAMES)
     rig.listed("anna")

@@ -178,6 +178,7 @@ class Tickets:
         come_back = self._lock_out.refusal(tried, origin, work.now)
         if come_back is not None:
             self._remember(Refusal.LOCKED_OUT, reservation, work)
+            self._be_silent(reservation, work)
             raise Problem("locked-out", "too many wrong passwords; wait before the next", come_back=come_back)
         self._lock_out.failed(tried, origin, work.now)
 
@@ -185,6 +186,7 @@ class Tickets:
             now_listed = self._assessor.listed(reservation.id, name)
             if not right or not verifier or now_listed is None or now_listed.verifier != verifier:
                 self._remember(Refusal.WRONG_PASSWORD, reservation, work)
+                self._be_silent(reservation, work)
                 raise Problem(
                     "not-admitted",
                     "the name is not on the list, or its password is another",
@@ -215,6 +217,7 @@ class Tickets:
         else:
             raise Problem("forbidden", "tickets for others are given by operators and by the sender")
         if reservation.cancelled is None and reservation.ends <= work.now:
+            self._be_silent(reservation, work)
             raise Problem("conflict", "the transmission is over", reason=Refusal.CLOSED.value)
         return reservation, account
 
@@ -289,6 +292,7 @@ class Tickets:
             return ""  # nothing is needed any more
         if self._assessor.voucher(reservation.id, digest, account.id) is None:
             self._remember(Refusal.VOUCHER_INVALID, reservation, work)
+            self._be_silent(reservation, work)
             text = "it is none of this transmission's, or was used, or is revoked"
             raise Problem(
                 "not-admitted",
@@ -306,6 +310,17 @@ class Tickets:
         text = found.detail if found.price is None else f"{found.detail}; the price is {found.price}"
         poor = found.refusal is Refusal.PAYMENT_REQUIRED and most is not None
         return Problem("payment-required" if poor else "not-admitted", text, reason=found.refusal.value)
+
+    def _be_silent(self, reservation: Reservation, work: Work) -> None:
+        """Problem ``not-found`` for a private transmission that the caller has nothing to do with: there is
+        none, whatever it has tried.
+        """
+        actor = work.who.actor
+        if reservation.visibility != "private" or work.who.operates or actor == reservation.owner:
+            return
+        admission = self._assessor.admission(reservation.id, actor)
+        if admission is None and self.live(reservation.id, actor) is None:
+            raise _unknown(reservation.id)
 
     def _remember(self, refusal: Refusal, reservation: Reservation, work: Work) -> None:
         actor = work.who.actor
@@ -434,4 +449,4 @@ def _purpose(ticket: Ticket) -> tuple[str, str, bool, str]:
 
 
 def _unknown(id: str) -> Problem:
-    return Problem("not-found", f"there is no transmission {id!r}")
+    return Problem("not-found", f"there is no transmission {id!r}, or what you have shown does not open it")
