@@ -22,9 +22,10 @@ Write: TypeAlias = tuple[str, Row, object]  # table, key, record or None to drop
 
 def write_of(change: Change) -> Write:
     """The record is complete: a later write of the same key replaces it, and the earlier is never encoded."""
+    if isinstance(change, Put):  # most are
+        fact = change.fact
+        return "facts", (fact.KIND, fact.key), fact
     match change:
-        case Put(fact):  # first: most are
-            return "facts", (fact.KIND, fact.key), fact
         case PutMember(record):
             identity = record.identity
             return "members", (record.group, int(identity.kind), identity.data), record

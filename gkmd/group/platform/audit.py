@@ -250,7 +250,7 @@ def _digest(
     """SHA-256 over the canonical JSON (keys in order, no spaces, UTF-8) of an object of all other fields."""
     members = ",".join([_member(name, detail[name]) for name in sorted(detail)])
     text = (
-        f'{{"action":{_quoted(action)},"actor":{_quoted(actor)},"at":{_canonical(at)},"detail":{{{members}}},'
+        f'{{"action":{_quoted(action)},"actor":{_quoted(actor)},"at":{at!r},"detail":{{{members}}},'
         f'"number":{number},"previous":{_quoted(previous)},"subject":{_quoted(subject)}}}'
     )
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
