@@ -87,7 +87,7 @@ def test_it_is_about_what_is_ones_own_and_not_over(rig: Rig, sender: Caller) -> 
 def test_the_same_word_is_the_same_request_and_no_second_one(rig: Rig, sender: Caller) -> None:
     first = rig.do("reserve", request(once="a"), sender)
     assert rig.do("reserve", request(once="a"), sender).id == first.id
-    with pytest.raises(Problem, match="reserved already"):
+    with pytest.raises(Problem, match="is reserved already"):
         rig.do("reserve", request(once="b"), sender)
     sure = rig.do("reserve", request(once="b", twice=True), sender)
     assert rig.do("reserve", request(once="b", twice=True), sender).id == sure.id

@@ -29,7 +29,7 @@ def twin_of(reservation: Reservation, others: Iterable[Reservation], now: float)
 
 def doubt(twin: Reservation) -> FieldProblem:
     when = wall_clock.show(twin.starts, twin.time_zone)
-    text = f"{twin.title!r} at {when} ({twin.time_zone}) is reserved already, as {twin.id}"
+    text = f"one of this title at {when} ({twin.time_zone}) is reserved already, as {twin.id}"
     return FieldProblem("twice", f"{text}; confirm if it is to be there twice")
 
 
