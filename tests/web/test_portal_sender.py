@@ -354,3 +354,21 @@ def test_what_is_reserved_already_is_asked_about(site: Site, sender: Browser) ->
     assert sure.status_code == 303
     assert sure.headers["location"].partition("?")[0] != path
     reserve(sender, start="2026-10-01T19:00")  # the next one of the evening
+
+
+def test_distinguished_names_have_commas_and_spaces(site: Site, sender: Browser) -> None:
+    path = reserve(
+        sender,
+        ways=["identities"],
+        identities="dn:*,O=Example GmbH, C=DE\nfqdn:*.example, email:*@example",
+        senders="studio dn:CN=Studio 1,O=Example 192.0.2.9\nspare dn:CN=Studio 2,O=Example",
+    )
+    (made,) = site.rig.do("reservation-list", q.ListReservations()).reservations
+    assert made.admission.identities == ("dn:*,O=Example GmbH, C=DE", "fqdn:*.example", "email:*@example")
+    assert [(one.identity, one.source) for one in made.senders] == [
+        ("dn:CN=studio 1,O=example", "192.0.2.9"),
+        ("dn:CN=studio 2,O=example", ""),
+    ]
+    before = len(site.daemon.calls)
+    sender.post(f"{path}/change", sender.form(f"{path}/change"))
+    assert "reservation-change" not in [name for name, _, _ in site.daemon.calls[before:]]
