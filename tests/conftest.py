@@ -9,10 +9,14 @@ A skipped test fails the run unless ALLOWED_SKIPS knows it: what nobody runs is 
 from __future__ import annotations
 
 import functools
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from gkmd.daemon.logs import FromLibraries
 
 # How long an example takes says how busy the machine is, and nothing about the code. The examples are the
 # same in each run, so that a change is judged by what it changes; --hypothesis-profile=search has new ones.
@@ -56,6 +60,17 @@ def _files_of(part: str) -> frozenset[Path] | None:
     others = [path for path in files if path.name not in WAITING]
     waiting = [path for path in files if path.name in WAITING]
     return frozenset(waiting if number == parts else others[number - 1 :: parts - 1])
+
+
+@pytest.fixture(autouse=True)
+def root_logger() -> Iterator[None]:
+    """Daemons within a test take what libraries log: the next test finds the root logger as it was."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in [one for one in root.handlers if isinstance(one, FromLibraries)]:
+        root.removeHandler(handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -115,7 +115,7 @@ def test_a_form_that_is_none_writes_no_log(site: Site, caplog: pytest.LogCapture
         for body in (b"xx", b"--b\r\n" + b"a:b\r\n" * 100, b"--b\r\n\xff"):
             kind = {"Content-Type": "multipart/form-data; boundary=b"}
             assert sender.post(path, content=body, headers=kind).status_code in (400, 403, 422)
-    assert not caplog.records
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
 
 
 def test_nobody_is_redirected_to_a_host_of_the_request(site: Site) -> None:
