@@ -35,9 +35,9 @@ def rig() -> Rig:
     return Rig()
 
 
-def reserve(rig: Rig, sender: Caller, **more: Any) -> str:
+def reserve(rig: Rig, sender: Caller, title: str = "A talk", **more: Any) -> str:
     start = datetime.fromtimestamp(rig.now + 600, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    request = q.Reserve("A talk", start, 3600, **({"admission": Rule(open=True)} | more))
+    request = q.Reserve(title, start, 3600, **({"admission": Rule(open=True)} | more))
     id = str(rig.do("reserve", request, sender).id)
     return id
 
@@ -135,7 +135,7 @@ def test_a_password_by_eap_and_the_same_connection_for_another_group(rig: Rig) -
     """As the key server asks: first about the password, then about the group."""
     sender, _ = rig.caller("tx", "sender"), rig.caller("rx")
     rig.do("user-credit", q.CreditUser("rx", Amount(500, "EUR"), "cash"))
-    id, other = reserve(rig, sender, admission=PRICE), reserve(rig, sender, admission=PRICE)
+    id, other = reserve(rig, sender, admission=PRICE), reserve(rig, sender, "Another", admission=PRICE)
     rig.pass_time(600)
     name, group = identity_of("rx"), Identity.parse(f"keyid:{id}")
     check = rig.platform.password_of(
