@@ -26,7 +26,7 @@ from gkmd.store import schema
 from gkmd.store.failures import store_error
 from gkmd.store.files import Lock, prepare
 from gkmd.store.records import encode, reader
-from gkmd.store.tables import ASCENDING, DESCENDING, STATEMENTS
+from gkmd.store.tables import ASCENDING, DESCENDING, NEXT_KIND, STATEMENTS
 from gkmd.store.writes import Row, write_of
 
 MOST_PER_COMMIT: Final = 1024  # submissions
@@ -99,7 +99,7 @@ class Journal:
 
     def load(self) -> Journalled:
         """All that is kept in memory: of archived facts the last of each kind only. StoreError when a row was
-        damaged, altered or moved.
+        damaged, altered or moved, or is of a kind that this gkmd does not know.
         """
         try:
             with self._using, self._connection.begin():
@@ -226,6 +226,7 @@ class Journal:
         return [self._open(table, tuple(key), sealed) for *key, sealed in rows]
 
     def _facts(self) -> tuple[Fact, ...]:
+        self._check_kinds()
         found: list[Fact] = []
         for kept in LOADED:
             rows = self._connection.exec_driver_sql(ASCENDING.all, (kept.KIND,))
@@ -234,6 +235,16 @@ class Journal:
             rows = self._connection.exec_driver_sql(DESCENDING.first, (archived.KIND, 1))
             found += [self._fact(*row) for row in rows]
         return tuple(found)
+
+    def _check_kinds(self) -> None:
+        """What is not read must not be there: it may be somebody's money."""
+        kind: str | None = ""
+        while (kind := self._connection.exec_driver_sql(NEXT_KIND, (kind,)).scalar()) is not None:
+            if kind not in _FACT_READERS:
+                what = (
+                    f"journal {self._path} has facts of the kind {kind[:40]!r}, which this gkmd does not know"
+                )
+                raise StoreError(f"{what}: go on with the gkmd that wrote it, or begin with a new state")
 
     def _fact(self, kind: str, key: str, sealed: bytes) -> Fact:
         read = _FACT_READERS[kind]

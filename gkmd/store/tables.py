@@ -98,3 +98,5 @@ class FactStatements:
 
 ASCENDING: Final = FactStatements.of(descending=False)
 DESCENDING: Final = FactStatements.of(descending=True)
+# Takes a kind and gives the one that follows, so that only the index's edges are read, not all facts.
+NEXT_KIND: Final = "SELECT min(kind) FROM facts WHERE kind > ?"

@@ -370,6 +370,21 @@ def test_facts_cannot_be_swapped(path: Path) -> None:
     journal.close()
 
 
+def test_facts_that_nobody_reads_are_not_passed_over(path: Path) -> None:
+    journal = open_journal(path)
+    write(journal, Put(listed(1)), Put(entry(1)))
+    journal.close()
+    edit(path, "INSERT INTO facts VALUES ('charge', 'x', x'00')")
+    journal = open_journal(path)
+    with pytest.raises(StoreError, match="facts of the kind 'charge', which this gkmd does not know"):
+        journal.load()
+    journal.close()
+    edit(path, "DELETE FROM facts WHERE kind = 'charge'")
+    journal = open_journal(path)
+    assert journal.load().facts == (listed(1), entry(1))
+    journal.close()
+
+
 def test_keys_of_facts_name_nobody(path: Path) -> None:
     """Nor can who has the file, or another journal of the same master key, compare them with a guess."""
     journal = open_journal(path)
