@@ -106,9 +106,8 @@ class _Https(urllib.request.HTTPSHandler):
         return self.do_open(Connection, req, context=self._verifying)
 
 
-def opener(context: ssl.SSLContext, line: Line | None = None) -> urllib.request.OpenerDirector:
-    """Asks the portal itself: no proxy of the environment, no redirection. On ``line``, if it is given."""
-    line = line or Line()
+def opener(context: ssl.SSLContext, line: Line) -> urllib.request.OpenerDirector:
+    """Asks the portal itself: no proxy of the environment, no redirection. By ``line`` it can be ended."""
     return urllib.request.build_opener(
         urllib.request.ProxyHandler({}), _Http(line), _Https(line, context), _NoRedirection()
     )
