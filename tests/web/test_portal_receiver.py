@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 
 import pytest
-from portal_rig import NOW, ORDER_SECRET, ORIGIN, SECRET, Browser, Site, portal_config
+from portal_rig import NOW, ORDER_SECRET, ORIGIN, SECRET, SETTINGS, Browser, Site, portal_config
 
 from gkmd.api import requests as q
 from gkmd.core.secret import SecretBytes
@@ -95,11 +97,6 @@ def test_from_the_catalogue_to_a_ticket(site: Site) -> None:
 
 
 def test_a_ticket_has_a_file_and_a_qr_code(make_site: Callable[..., Site]) -> None:
-    import ipaddress
-    from dataclasses import replace
-
-    from portal_rig import SETTINGS
-
     site = make_site(settings=replace(SETTINGS, server_addresses=(ipaddress.ip_address("192.0.2.1"),)))
     one = site.reserve()
     alice = site.user("alice")
