@@ -26,7 +26,7 @@ from gkmd.daemon.member_crew import CONFIGURED, Hire, MemberCrew
 from gkmd.daemon.member_driver import MemberDriver
 from gkmd.daemon.member_views import group_rows, sa_rows
 from gkmd.daemon.member_watch import MemberWatch
-from gkmd.daemon.one_member import claim
+from gkmd.daemon.one_member import Claim, claim
 from gkmd.daemon.portal_client import PortalClient
 from gkmd.daemon.portal_link import tls_context
 from gkmd.daemon.portal_tickets import PortalTickets
@@ -62,10 +62,11 @@ def run(config: MemberConfig, keylog: FilePath | None = None) -> None:
         )
     process = Process("member", config.process, config.control)
     held = contextlib.ExitStack()
+    right = Claim(None)
     try:
         if config.dataplane == "xfrm":
             own = set() if process.account is None else {process.account.pw_uid}
-            held.enter_context(claim(frozenset({0, os.geteuid(), *own}), process.events.tell))
+            right = held.enter_context(claim(frozenset({0, os.geteuid(), *own}), process.events.tell))
         udp.open(config.local, config.any_family)
         if keylog is not None:
             keys = KeyLog(keylog)
@@ -73,7 +74,7 @@ def run(config: MemberConfig, keylog: FilePath | None = None) -> None:
         process.advise(config.warnings)
         portal = _open_portal(config)
         process.become(privileges.MEMBER_CAPABILITIES)
-        asyncio.run(_serve(config, process, udp, keys, portal))
+        asyncio.run(_serve(config, process, udp, keys, portal, right))
     finally:
         held.close()
         udp.close()
@@ -136,8 +137,14 @@ def not_taken_over(new: MemberConfig, old: MemberConfig) -> list[str]:
 
 
 async def _serve(
-    config: MemberConfig, process: Process, udp: Udp, keys: KeyLog | None, portal: PortalTickets | None
+    config: MemberConfig,
+    process: Process,
+    udp: Udp,
+    keys: KeyLog | None,
+    portal: PortalTickets | None,
+    right: Claim,
 ) -> None:
+    right.answer()
     dataplane = open_dataplane(config.dataplane)
     if config.dataplane == "recording":
         process.events.tell("dry-run", "warning", {"dataplane": "recording", "kernel": "not touched"})

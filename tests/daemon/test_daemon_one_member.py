@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from typing import Any
@@ -38,3 +39,21 @@ def test_nor_who_only_has_the_name() -> None:
         squatter.bind(name)
         with claim(US, lambda *what: told.append(what), name):
             assert [what[2]["by"] for what in told] == ["nobody who answers"]
+
+
+def test_who_asks_again_and_again_is_refused_each_time() -> None:
+    """A unit that is started anew each time that it ends, beside a member at work."""
+    name, told = f"\0gkmd-test-{os.getpid()}", list[Any]()
+
+    def ask() -> None:
+        for _ in range(100):
+            with pytest.raises(LocalError, match="another gkmd member"):
+                claim(US, lambda *what: told.append(what), name)
+
+    async def work() -> None:
+        with claim(US, lambda *what: told.append(what), name) as right:
+            right.answer()
+            await asyncio.to_thread(ask)
+
+    asyncio.run(work())
+    assert told == []
