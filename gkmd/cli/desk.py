@@ -89,22 +89,32 @@ class Desk:
         click.echo(json.dumps(result, indent=2) if self.as_json else printable(text(result)))
 
 
-def desk_command(group: click.Group | None = None, name: str | None = None) -> Callable[..., click.Command]:
-    """A command whose first argument is the Desk that its options describe; it fails in one clear line."""
+def desk_command(
+    group: click.Group | None = None, name: str | None = None, *, token: bool = True
+) -> Callable[..., click.Command]:
+    """A command whose first argument is the Desk that its options describe; it fails in one clear line.
+
+    ``token``: it speaks by an API token. Without, a desk at a portal is that of nobody yet.
+    """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
         def run(
-            desk_socket: Path, url: str, token_file: Path | None, ca: Path | None, as_json: bool, **given: Any
+            desk_socket: Path,
+            url: str,
+            ca: Path | None,
+            as_json: bool,
+            token_file: Path | None = None,
+            **given: Any,
         ) -> None:
             with failing_clearly():
-                token = "" if token_file is None else secret_in(token_file, "--token-file", "ascii").strip()
-                if url and not token:
+                shown = "" if token_file is None else secret_in(token_file, "--token-file", "ascii").strip()
+                if url and not shown and token:
                     raise ConfigError("--portal needs --token-file: a file that holds an API token")
-                function(Desk(desk_socket, url, token, ca, as_json), **given)
+                function(Desk(desk_socket, url, shown, ca, as_json), **given)
 
         command: Callable[..., None] = run
-        for option in _OPTIONS:
+        for option in (_JSON, _CA, *([_TOKEN] if token else []), _PORTAL, _SOCKET):
             command = option(command)
         made = click.command(name)(command)
         if group is not None:
@@ -115,34 +125,34 @@ def desk_command(group: click.Group | None = None, name: str | None = None) -> C
 
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
-_OPTIONS: Final = (
-    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-    click.option("--ca", type=_FILE, metavar="FILE", help="Authority of the portal's certificate, as PEM."),
-    click.option(
-        "--token-file",
-        type=_FILE,
-        metavar="FILE",
-        envvar="GKMD_TOKEN_FILE",
-        help="An API token of the portal; with it the command speaks for its account.",
-    ),
-    click.option(
-        "--portal",
-        "url",
-        default="",
-        metavar="URL",
-        envvar="GKMD_PORTAL",
-        help="Use the portal at URL instead of the server's control socket.",
-    ),
-    click.option(
-        "-s",
-        "--socket",
-        "desk_socket",
-        type=click.Path(path_type=Path),
-        default=SERVER_SOCKET,
-        show_default=True,
-        metavar="SOCKET",
-        help="The server's control socket.",
-    ),
+_JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_CA: Final = click.option(
+    "--ca", type=_FILE, metavar="FILE", help="Authority of the portal's certificate, as PEM."
+)
+_TOKEN: Final = click.option(
+    "--token-file",
+    type=_FILE,
+    metavar="FILE",
+    envvar="GKMD_TOKEN_FILE",
+    help="An API token of the portal; with it the command speaks for its account.",
+)
+_PORTAL: Final = click.option(
+    "--portal",
+    "url",
+    default="",
+    metavar="URL",
+    envvar="GKMD_PORTAL",
+    help="Use the portal at URL instead of the server's control socket.",
+)
+_SOCKET: Final = click.option(
+    "-s",
+    "--socket",
+    "desk_socket",
+    type=click.Path(path_type=Path),
+    default=SERVER_SOCKET,
+    show_default=True,
+    metavar="SOCKET",
+    help="The server's control socket.",
 )
 
 

@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "portal": ("gkmd.cli.portal", "portal", "Run the portal: pages and the REST API."),
     "reserve": ("gkmd.cli.reserve", "reserve", "Reserve transmissions; their lists, vouchers and receivers."),
     "ticket": ("gkmd.cli.tickets", "ticket", "The catalogue, and tickets to receive."),
+    "account": ("gkmd.cli.account", "account", "My account: balance, payments, tokens, password."),
     "user": ("gkmd.cli.users", "user", "Accounts of senders, receivers and operators."),
     "statement": ("gkmd.cli.books", "statement", "What a reservation has earned."),
     "ledger": ("gkmd.cli.books", "ledger", "The accounts and entries of the ledger."),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from gkmd.core.errors import LocalError
 
@@ -59,6 +60,23 @@ class NewFiles:
             os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def secret_file(path: Path) -> Iterator[TextIO]:
+    """A new file for a secret, for its owner alone to read from the first instant on; gone again when what is
+    done with it fails. LocalError when it exists: it is not overwritten.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise LocalError(f"{path} exists: name another file") from None
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def service_group(name: str) -> int | None:

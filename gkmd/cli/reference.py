@@ -16,9 +16,11 @@ Made from the code by `python -m gkmd.cli.reference > docs/commands.md`. What th
 they go together: [operations.md](operations.md) and the guides for [operators](guide-operator.md),
 [senders](guide-sender.md) and [receivers](guide-receiver.md).
 
-Commands of the platform (`reserve`, `ticket`, `user`, `statement`, `ledger`, `audit`, `call`) use the control
-socket of the server as the operator, or with `--portal URL --token-file FILE` a portal, as the account of the
-token. The exit status is 0, 2 for a wrong configuration, and 1 for other trouble.
+Commands of the platform (`reserve`, `ticket`, `account`, `user`, `statement`, `ledger`, `audit`, `call`) use
+the control socket of the server as the operator, or with `--portal URL --token-file FILE` a portal, as the
+account of the token. Those with `--login` do what no token may: they sign in by password, and by one-time
+code where the account asks for one, and sign out when they are done. The exit status is 0, 2 for a wrong
+configuration, and 1 for other trouble.
 """
 
 

@@ -15,6 +15,7 @@ from gkmd.api.rule_words import rule_words
 from gkmd.cli.desk import Desk, desk_command, facts, money, rows
 from gkmd.cli.reservation_words import joins_text, words_of
 from gkmd.cli.reserve_keys import key_options, keys_given
+from gkmd.cli.tickets import hand_out, qr_option
 from gkmd.cli.unread import Unread, amount, seconds
 from gkmd.core.errors import LocalError
 from gkmd.core.identity import IdentityPattern
@@ -277,11 +278,10 @@ def statistics_text(view: dict[str, Any]) -> str:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the ticket file here."
 )
-def sender_ticket(desk: Desk, id: str, label: str, output: Path | None) -> None:
+@qr_option
+def sender_ticket(desk: Desk, id: str, label: str, output: Path | None, qr: bool) -> None:
     """A ticket for the sender's host LABEL."""
-    from gkmd.cli.tickets import hand_out
-
-    hand_out(desk, desk.call("sender-ticket", id=id, label=label), output)
+    hand_out(desk, desk.call("sender-ticket", id=id, label=label), output, qr=qr)
 
 
 @reserve.group()
