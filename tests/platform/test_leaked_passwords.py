@@ -15,6 +15,7 @@ from gkmd.api import requests as q
 from gkmd.api.problem import Problem
 from gkmd.group.model import Refusal
 from gkmd.group.platform.records import ListedName
+from gkmd.group.platform.work import Work
 
 WORD = "correct horse"
 MANY = ("ra", "rb", "rc")
@@ -82,6 +83,16 @@ def test_a_ticket_that_was_never_used_leaves_the_name_to_the_next(rig: DoorRig) 
 def test_who_was_evicted_does_not_come_back_under_another_account(rig: DoorRig) -> None:
     assert rig.register(rig.by_ticket(issue(rig, "ra").id)).refusal is None
     evict(rig, "a-ra")
+    assert taken(rig, "rb") == "conflict"
+    assert rig.register(rig.by_password("anna")).refusal is Refusal.NOT_ON_LIST
+
+
+def test_nor_when_it_was_forgotten(rig: DoorRig) -> None:
+    assert rig.register(rig.by_ticket(issue(rig, "ra").id)).refusal is None
+    evict(rig, "a-ra")
+    rig.tickets.forget(rig.account("ra"), Work(rig.who(), rig.now))
+    rig.facts.drop(rig.account("ra"))
+    rig.write(rig.facts.commit())
     assert taken(rig, "rb") == "conflict"
     assert rig.register(rig.by_password("anna")).refusal is Refusal.NOT_ON_LIST
 

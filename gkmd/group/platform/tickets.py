@@ -159,7 +159,9 @@ class Tickets:
             self._vouchers.release(ticket.voucher, ticket.party)
             self._facts.drop(ticket)
         for entry in tuple(self._names_held.find(account.id).values()):
-            self._facts.put(replace(entry, held=""))
+            admission = self._assessor.admission(entry.reservation, account.id)
+            if admission is None or admission.evicted is None:  # who was put out does not come by a new name
+                self._facts.put(replace(entry, held=""))
         return len(tickets)
 
     # Receivers
