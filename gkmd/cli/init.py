@@ -22,6 +22,7 @@ T = TypeVar("T")
 CA_DAYS: Final = 3650
 CERTIFICATE_DAYS: Final = 825
 SECRET_OCTETS: Final = 24
+COMMON_NAME_CHARACTERS: Final = 64  # X.520
 ROLES: Final = ("receiver", "sender", "both")
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 
@@ -87,14 +88,15 @@ def server(
         _given("--port", values.port_or_any, port)
 
         now = time.time()
-        authority = issuing.make_authority(f"gkmd CA of {who}", now, CA_DAYS, system_rng)
+        name = f"gkmd CA of {who.shown()}"[:COMMON_NAME_CHARACTERS]
+        authority = issuing.make_authority(name, now, CA_DAYS, system_rng)
         own = issuing.make_certificate(authority, _common_name(who), [who], now, CERTIFICATE_DAYS, system_rng)
         files = NewFiles(folder)
         files.add(
             "server.toml",
             templates.SERVER.format(
                 file=folder / "server.toml",
-                identity=quoted(str(who)),
+                identity=quoted(who.written()),
                 listen=templates.addresses("listen", listen, server_config.LISTEN),
                 state=quoted("state/state.db" if self_contained else server_config.STATE),
                 socket=quoted("server.sock" if self_contained else server_config.CONTROL_SOCKET),
@@ -124,7 +126,9 @@ def server(
 
 @init.command()
 @click.argument("folder", metavar="DIR", type=_FOLDER)
-@click.option("--identity", required=True, help="Of this member, e.g. fqdn:rx1.example.")
+@click.option(
+    "--identity", required=True, help="Of this member, e.g. fqdn:rx1.example or dn:CN=rx1,O=Example."
+)
 @click.option(
     "--server",
     "addresses",
@@ -198,7 +202,7 @@ def member(
         ids = {name: f"keyid:{name}" for name in groups}
         if origin is not None:
             config = server_config.load(origin / "server.toml")
-            server_identity = server_identity or str(config.identity)
+            server_identity = server_identity or config.identity.written()
             port = port or config.listen[0][1]
             ids = _groups_of(config.groups, groups)
             for line in _not_allowed(config.groups, list(ids), who, role):
@@ -216,18 +220,18 @@ def member(
             credentials = templates.CREDENTIALS_PSK
             if origin is not None:
                 _check_not_known(origin, who)
-            line = f"{quoted(str(of_server))} = {quoted(secret)}"
+            line = f"{quoted(of_server.written())} = {quoted(secret)}"
             files.add("psk.toml", f"{templates.PSK_OF_MEMBER}{line}\n", 0o640)
         files.add(
             "member.toml",
             templates.MEMBER.format(
                 file=folder / "member.toml",
-                identity=quoted(str(who)),
+                identity=quoted(who.written()),
                 local=templates.addresses("local", local, member_config.LOCAL),
                 dataplane='dataplane = "recording"    # a dry run\n' if dry_run else "",
                 addresses=listed(addresses),
                 port=port or 848,
-                server_identity=quoted(str(of_server)),
+                server_identity=quoted(of_server.written()),
                 socket=quoted("member.sock" if self_contained else member_config.CONTROL_SOCKET),
                 credentials=credentials,
                 groups="\n".join(
@@ -253,12 +257,12 @@ def member(
             steps = [f"copy {folder} to /etc/gkmd on the member's host", "there: gkmd member"]
             steps.append("there: gkmd ctl groups")
         if not certificate:
-            line = f"{quoted(str(who))} = {quoted(secret)}"
+            line = f"{quoted(who.written())} = {quoted(secret)}"
             if origin is None:
                 steps.insert(0, f"add to psk.toml of the server, and let it read that (SIGHUP): {line}")
             else:
                 append_line(origin / "psk.toml", line)
-                click.echo(f"  {origin / 'psk.toml'}  (added {who})")
+                click.echo(f"  {origin / 'psk.toml'}  (added {who.shown()})")
                 steps.insert(0, "if the server runs: `systemctl reload gkmd-server`, or kill -HUP")
         _next(*steps)
 
@@ -274,7 +278,7 @@ def _given(option: str, parse: Callable[[Any], T], value: object) -> T:
 
 
 def _common_name(identity: Identity) -> str:
-    return str(identity).partition(":")[2][:64]
+    return str(identity).partition(":")[2][:COMMON_NAME_CHARACTERS]
 
 
 def _groups_of(policies: tuple[Any, ...], names: tuple[str, ...]) -> dict[str, str]:
@@ -291,9 +295,9 @@ def _not_allowed(policies: tuple[Any, ...], names: list[str], who: Identity, rol
     for policy in policies:
         if policy.name in names:
             if role != "sender" and not any(one.matches(who) for one in policy.receivers):
-                found.append(f"group {policy.name} does not let {who} receive: add it to `receivers`")
+                found.append(f"group {policy.name} does not let {who.shown()} receive: add it to `receivers`")
             if role != "receiver" and not any(rule.who.matches(who) for rule in policy.senders):
-                found.append(f"group {policy.name} does not let {who} send: add it to `senders`")
+                found.append(f"group {policy.name} does not let {who.shown()} send: add it to `senders`")
     return found
 
 
@@ -305,8 +309,15 @@ def _check_not_known(origin: Path, who: Identity) -> None:
         known = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise LocalError(f"cannot read {path}: {error}") from None
-    if str(who) in known:
-        raise LocalError(f"{path} has a secret for {who} already; remove that line to give a new one")
+    if who in map(_identity_or_none, known):
+        raise LocalError(f"{path} has a secret for {who.shown()} already; remove that line to give a new one")
+
+
+def _identity_or_none(text: str) -> Identity | None:
+    try:
+        return Identity.parse(text)
+    except ValueError:
+        return None
 
 
 def _add_certificate(files: NewFiles, origin: Path, who: Identity) -> None:

@@ -2,7 +2,8 @@
 
 ``canonical`` text is the same for names that are equal: attribute types by their short names, values without
 case, with NFKC and single spaces (RFC 5280 7.1, much simplified), the most specific part first. ``shown`` is
-for people: it keeps the letters as they are, and reads back as the same name.
+for people: it keeps the letters as they are, and reads back as the same name. A certificate may hold the same
+name in other octets (kinds of strings, case): ``der_of`` makes those that gkmd and most others make.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ _TYPES: Final = {
 }
 _NAMES: Final = frozenset(_TYPES.values())
 _OTHER_NAMES: Final = {"E": "EMAILADDRESS", "EMAIL": "EMAILADDRESS", "S": "ST", "GIVENNAME": "GN"}
+_OIDS: Final = {name: dotted for dotted, name in _TYPES.items()}
+_UTF8: Final = 0x0C
+_PRINTABLE: Final = 0x13
+_IA5: Final = 0x16
+# What these attributes are by X.520 and RFC 4519; every other is a UTF8String (RFC 5280 4.1.2.4).
+_KIND_OF: Final = {"C": _PRINTABLE, "SERIALNUMBER": _PRINTABLE, "DC": _IA5, "EMAILADDRESS": _IA5}
+_LETTERS: Final = {_PRINTABLE: re.compile(r"[A-Za-z0-9 '()+,./:=?-]*"), _IA5: re.compile(r"[\x00-\x7f]*")}
 _STRINGS: Final = {0x0C: "utf-8", 0x12: "ascii", 0x13: "ascii", 0x16: "ascii", 0x1E: "utf-16-be"}
 _SEQUENCE: Final = 0x30
 _SET: Final = 0x31
@@ -89,14 +97,89 @@ def of_text(text: str) -> tuple[str, ...]:
     return ((STAR,) if star else ()) + tuple(found)
 
 
-def _attribute(text: str) -> str:
+def der_of(text: str) -> bytes:
+    """The DER Name of ``CN=rx1,O=Example``, letter by letter. Values are UTF8Strings, but PrintableStrings in
+    C and SERIALNUMBER and IA5Strings in DC and EMAILADDRESS; ``#`` and hex is the DER of a value.
+
+    Raises ValueError that says what is wrong, a star among it: that is a pattern, and no name.
+    """
+    of_text(text)
+    parts = _split(text, ",")
+    if parts[0].strip() == STAR:
+        raise ValueError("a star is a pattern, and stands for many names")
+    name = b"".join(
+        _der(_SET, b"".join(sorted(map(_attribute_der, _split(part, "+"))))) for part in reversed(parts)
+    )
+    der = _der(_SEQUENCE, name)
+    if of_der(der) is None:
+        raise ValueError(f"it cannot be written in DER of at most {MOST_OCTETS} octets")
+    return der
+
+
+def strings_of(der: bytes) -> tuple[tuple[tuple[str, str], ...], ...] | None:
+    """The parts of a DER Name in their order there (the most specific last), each the pairs of OID and value;
+    None for what is no name, or has values that are no strings.
+    """
+    if of_der(der) is None:
+        return None
+    ((_, name),) = _values(der)
+    found = []
+    for _, part in _values(name):
+        pairs = [_values(attribute) for _, attribute in _values(part)]
+        if any(value[0] not in _STRINGS for _, value in pairs):
+            return None
+        found.append(tuple((_dotted(oid[1]), value[1].decode(_STRINGS[value[0]])) for oid, value in pairs))
+    return tuple(found)
+
+
+def _attribute_der(text: str) -> bytes:
+    kind, value = _type_and_value(text)
+    if value.startswith("#"):
+        octets = bytes.fromhex(value[1:])
+        if len(_values(octets)) != 1:
+            raise ValueError(f"{text.strip()[:60]!r}: after # there is the DER of one value, in hex")
+    else:
+        tag, plain = _KIND_OF.get(kind, _UTF8), _unescaped(value)
+        letters = _LETTERS.get(tag)
+        if letters is not None and not letters.fullmatch(plain):
+            raise ValueError(f"{text.strip()[:60]!r}: {kind} cannot have these letters in a certificate")
+        octets = _der(tag, plain.encode("utf-8"))
+    return _der(_SEQUENCE, _der(_OID, _oid_octets(_OIDS.get(kind, kind))) + octets)
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    if size < 0x80:
+        return bytes((tag, size)) + content
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets + content
+
+
+def _oid_octets(dotted: str) -> bytes:
+    first, second, *others = map(int, dotted.split("."))
+    if first < 2 and second > 39:
+        raise ValueError(f"{dotted} is no OID: its second number is at most 39")
+    octets = bytearray()
+    for number in (40 * first + second, *others):
+        groups = [number & 0x7F]
+        while number := number >> 7:
+            groups.append(number & 0x7F | 0x80)
+        octets += bytes(reversed(groups))
+    return bytes(octets)
+
+
+def _type_and_value(text: str) -> tuple[str, str]:
     kind, equals, value = text.partition("=")
     kind = kind.strip().upper().removeprefix("OID.")
     kind = _TYPES.get(kind) or _OTHER_NAMES.get(kind, kind)
     if not equals or (kind not in _NAMES and not _DOTTED.fullmatch(kind)):
         known = ", ".join(sorted(_NAMES))
         raise ValueError(f"{text.strip()[:60]!r} is not TYPE=VALUE with TYPE one of {known}, or an OID")
-    value = value.strip(" ")
+    return kind, value.strip(" ")
+
+
+def _attribute(text: str) -> str:
+    kind, value = _type_and_value(text)
     if value.startswith("#"):
         try:
             return f"{kind}=#{bytes.fromhex(value[1:]).hex()}"

@@ -42,7 +42,8 @@ class Identity:
     @classmethod
     def parse(cls, text: str) -> Identity:
         """Read ``kind:value``: ``fqdn:rx1.example``, ``email:a@b``, ``ipv4:10.0.0.1``, ``ipv6:fd00::1``,
-        ``keyid:news`` (``keyid:0x6e657773`` for octets), ``dn:0x30...`` (DER in hex).
+        ``keyid:news`` (``keyid:0x6e657773`` for octets), ``dn:CN=rx1,O=Example`` (RFC 4514; its octets are
+        those of ``distinguished_name.der_of``), ``dn:0x30...`` (DER in hex).
 
         Raises ValueError that names what was found and what is accepted.
         """
@@ -55,11 +56,15 @@ class Identity:
                 return cls(kind, ipaddress.IPv4Address(value).packed)
             if kind is IdentityKind.IPV6:
                 return cls(kind, ipaddress.IPv6Address(value).packed)
-            if kind is IdentityKind.DN or (kind is IdentityKind.KEY_ID and value.startswith("0x")):
+            if kind is IdentityKind.DN and "=" in value:
+                return cls(kind, distinguished_name.der_of(value))
+            if kind is IdentityKind.DN:
+                return cls(kind, _octets(value))
+            if kind is IdentityKind.KEY_ID and value.startswith("0x"):
                 return cls(kind, bytes.fromhex(value.removeprefix("0x")))
             return cls(kind, value.encode("utf-8" if kind is IdentityKind.KEY_ID else "ascii"))
         except ValueError as error:
-            raise ValueError(f"identity {text!r}: {error}") from None
+            raise ValueError(f"identity {text[:80]!r}: {error}") from None
 
     def distinguished_name(self) -> tuple[str, ...] | None:
         """The canonical parts of a DN (``gkmd.core.distinguished_name``); None of everything else."""
@@ -86,6 +91,30 @@ class Identity:
         """For people: as ``str``, but a distinguished name is written out (``dn:CN=rx1,O=Example``)."""
         name = distinguished_name.shown(self.data) if self.kind == IdentityKind.DN else ""
         return f"dn:{name}" if name else str(self)
+
+    def written(self) -> str:
+        """For files that people keep: as ``shown`` if ``parse`` reads exactly this identity from it, else as
+        ``str``.
+        """
+        text = self.shown()
+        try:
+            return text if Identity.parse(text) == self else str(self)
+        except ValueError:
+            return str(self)
+
+    def same_name(self, other: Identity) -> bool:
+        """Whether both are the same distinguished name, in whatever octets."""
+        name = self.distinguished_name()
+        return name is not None and name == other.distinguished_name()
+
+
+def _octets(hex_digits: str) -> bytes:
+    try:
+        return bytes.fromhex(hex_digits.removeprefix("0x"))
+    except ValueError:
+        raise ValueError(
+            "a distinguished name is TYPE=VALUE,... as in dn:CN=rx1,O=Example, or 0x and its DER in hex"
+        ) from None
 
 
 def shown(text: str) -> str:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from gkmd.core import distinguished_name
 from gkmd.core.errors import LocalError
 from gkmd.core.identity import Identity, IdentityKind
 from gkmd.core.rng import Rng
@@ -76,23 +77,29 @@ def make_certificate(
     kind: str = "ed25519",
 ) -> Issued:
     """A certificate for a server or a member, with its ``names`` (FQDN, email, IP address) as subjectAltName.
+    A distinguished name among them is the subject; without one it is ``CN=name``.
 
     It never outlives its CA. There is no extended key usage, as RFC 4945 5.1.3.12 recommends.
     """
     ca = x509.load_pem_x509_certificate(authority.certificate_pem)
     ca_key = _load(authority.key_pem)
+    distinguished = [each for each in names if each.kind == IdentityKind.DN]
+    if len(distinguished) > 1:
+        raise LocalError("a certificate has one subject, and so one distinguished name")
+    subject = _subject(distinguished[0]) if distinguished else _name(name)
     key_pem = make_key(kind, rng)
     key = _load(key_pem)
     ca_id = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     builder = (
-        _builder(_name(name), ca.subject, key, now, days, rng, ca.not_valid_after_utc)
+        _builder(subject, ca.subject, key, now, days, rng, ca.not_valid_after_utc)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_id), critical=False)
     )
-    if names:
-        alternative = x509.SubjectAlternativeName([_general_name(each) for each in names])
+    others = [_general_name(each) for each in names if each.kind != IdentityKind.DN]
+    if others:
+        alternative = x509.SubjectAlternativeName(others)
         builder = builder.add_extension(alternative, critical=False)
     certificate = builder.sign(ca_key, _hash(ca_key))
     return Issued(certificate.public_bytes(Encoding.PEM), key_pem)
@@ -123,6 +130,27 @@ def _name(common_name: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     except ValueError as error:
         raise LocalError(f"not a common name: {common_name!r}: {error}") from None
+
+
+def _subject(identity: Identity) -> x509.Name:
+    """The subject that is this DN, octet by octet."""
+    try:
+        parts = [
+            x509.RelativeDistinguishedName(
+                x509.NameAttribute(x509.ObjectIdentifier(oid), value) for oid, value in part
+            )
+            for part in distinguished_name.strings_of(identity.data) or ()
+        ]
+        subject = x509.Name(parts)
+        same = subject.public_bytes() == identity.data
+    except ValueError as error:
+        raise LocalError(f"{identity.shown()} cannot stand in a certificate: {error}") from None
+    if not parts or not same:
+        raise LocalError(
+            f"{identity.shown()} cannot stand in a certificate as it is in DER: write the name as in "
+            "dn:CN=rx1,O=Example"
+        )
+    return subject
 
 
 def _builder(

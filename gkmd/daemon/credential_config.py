@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from gkmd.core.errors import ConfigError, CryptoError
-from gkmd.core.identity import Identity
+from gkmd.core.identity import Identity, IdentityKind
 from gkmd.core.secret import SecretBytes
 from gkmd.crypto.authentication import SigningKey
 from gkmd.crypto.certificates import TrustAnchors, certificate_identities, certificate_key, load_chain
@@ -45,6 +45,9 @@ def read_credentials(
 ) -> Credentials:
     """All of [credentials]. ConfigError for files that are missing, readable by others, or do not fit.
 
+    ``own``: as configured. A distinguished name becomes the subject of the certificate octet by octet, if it
+    is the same name; ``Credentials.identity`` is what counts from then on.
+
     ``password``: of a member that logs in by name; nothing else has to prove who it is then.
     """
     folder = section.folder
@@ -66,12 +69,7 @@ def read_credentials(
         chain = _load(section, "certificate", partial(_chain, folder / certificate_file))
         if certificate_key(chain[0]) != signing_key.spki_der:
             raise section.wrong("certificate", f"{certificate_file} does not belong to the key {key_file}")
-        if own not in certificate_identities(chain[0]):
-            names = ", ".join(sorted(map(str, certificate_identities(chain[0])), reverse=True)) or "nobody"
-            raise section.wrong(
-                "certificate",
-                f"{certificate_file} is for {names}, expected our identity {own} among them",
-            )
+        own = _in_certificate(section, own, chain[0], certificate_file)
     if signing_key is not None and not chain and not raw:
         raise section.wrong("key", "a key needs a `certificate`, or `raw_public_key = true`")
     if raw and signing_key is None:
@@ -82,6 +80,21 @@ def read_credentials(
     if not secrets and signing_key is None and password is None:
         raise section.wrong("", "nothing to prove who we are: expected psk, psk_files or key")
     return Credentials(own, secrets, signing_key, chain, raw, anchors, pinned, password)
+
+
+def _in_certificate(section: Section, own: Identity, leaf: bytes, file: str) -> Identity:
+    """Our identity as the certificate has it: a DN may be written in other case or kinds of strings."""
+    found = certificate_identities(leaf)
+    if own in found:
+        return own
+    for one in found:
+        if own.same_name(one):
+            return one
+    names = ", ".join(sorted((one.shown() for one in found), reverse=True)) or "nobody"
+    message = f"{file} is for {names}, expected our identity {own.shown()} among them"
+    if own.kind == IdentityKind.DN:
+        message += "; a name begins with what is most specific"
+    raise section.wrong("certificate", message)
 
 
 def _pre_shared(section: Section, folder: Path, warnings: list[str]) -> dict[Identity, SecretBytes]:
@@ -111,7 +124,7 @@ def _collect(table: Section, secrets: dict[Identity, SecretBytes], warnings: lis
         if peer in secrets:
             raise table.wrong(name, "this identity has a secret already")
         if len(secret) < SHORT_SECRET_OCTETS:
-            warnings.append(f"the secret of {peer} is short; `gkmd init member` makes good ones")
+            warnings.append(f"the secret of {peer.shown()} is short; `gkmd init member` makes good ones")
         secrets[peer] = secret
 
 

@@ -114,6 +114,7 @@ def read(
         table = section.table("credentials")
         identity, password = _read_login(section, table, identity)
         credentials = read_credentials(table, identity, warnings, password)
+        identity = credentials.identity
     config = MemberConfig(
         file=file,
         identity=identity,
@@ -296,8 +297,8 @@ def _check_trust(section: Section, config: MemberConfig) -> None:
         if credentials.trust_anchors is None and server not in credentials.pinned:
             raise section.wrong(
                 "credentials",
-                f"nothing to verify the server {server} by before it gets the password: expected `ca`, or a "
-                "pinned key",
+                f"nothing to verify the server {server.shown()} by before it gets the password: "
+                "expected `ca`, or a pinned key",
             )
     elif (
         server not in credentials.pre_shared_keys
@@ -306,5 +307,5 @@ def _check_trust(section: Section, config: MemberConfig) -> None:
     ):
         raise section.wrong(
             "credentials",
-            f"nothing to verify the server {server} by: expected a psk for it, `ca`, or a pinned key",
+            f"nothing to verify the server {server.shown()} by: expected a psk for it, `ca`, or a pinned key",
         )

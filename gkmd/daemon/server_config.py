@@ -77,6 +77,8 @@ def read(section: Section, file: Path) -> ServerConfig:
     state = section.table("state")
     groups = tuple(read_group(one, warnings) for one in section.tables("group"))
     listen = section.get("listen", values.list_of(values.endpoint, 1), list(LISTEN))
+    credentials = read_credentials(section.table("credentials"), identity, warnings)
+    identity = credentials.identity
     platform = _platform(section, identity, listen, warnings)
     config = ServerConfig(
         file=file,
@@ -87,7 +89,7 @@ def read(section: Section, file: Path) -> ServerConfig:
         control=read_control(section.table("control"), CONTROL_SOCKET),
         state=section.folder / state.get("path", values.text, STATE),
         master_key=section.folder / state.get("master_key", values.text, "master.key"),
-        credentials=read_credentials(section.table("credentials"), identity, warnings),
+        credentials=credentials,
         ike=policy,
         settings=settings,
         groups=groups,

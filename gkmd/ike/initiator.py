@@ -386,10 +386,9 @@ class Attempt:
         if id_r is None:
             kinds = [name_of_notify(body.type) for body in each(payloads, PayloadType.NOTIFY)]
             raise PeerError(NotifyType.AUTHENTICATION_FAILED, f"refused: {', '.join(kinds)}")
-        if identity_of(id_r) != wanted:
-            raise PeerError(
-                NotifyType.AUTHENTICATION_FAILED, f"the server is {identity_of(id_r)}, not {wanted}"
-            )
+        if (found := identity_of(id_r)) != wanted:
+            hint = ": the same name in other octets" if wanted.same_name(found) else ""
+            raise PeerError(NotifyType.AUTHENTICATION_FAILED, f"the server is {found}, not {wanted}{hint}")
         failure: PeerError | None = None
         for reply in candidate.replies:
             try:

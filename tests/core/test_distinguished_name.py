@@ -152,3 +152,79 @@ def test_what_is_shown_is_the_same_name_and_prints(values: list[str]) -> None:
     assert text.isprintable()
     if (parts := distinguished_name.of_der(der)) is not None:
         assert distinguished_name.of_text(text) == parts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CN=rx1,O=Example,C=DE",
+        "OU=b+CN=a,O=Example",
+        "DC=rx,DC=example,DC=org",
+        r"2.5.4.97=VATDE-1,CN=Smith\, Ünal\2a",
+        "1.2.840.113549.1.9.1=a@b.example",
+        "CN=" + "a" * 60 + ",OU=" + "b" * 60 + ",O=" + "ü" * 60,
+    ],
+)
+def test_a_written_name_has_the_octets_that_others_give_it(text: str) -> None:
+    found = Identity.parse("dn:" + text)
+    assert found == identity(text)
+    assert Identity.parse(found.written()) == found == Identity.parse(str(found))
+    assert not found.written().startswith("dn:0x")
+    assert x509.Name(
+        [
+            x509.RelativeDistinguishedName(
+                x509.NameAttribute(x509.ObjectIdentifier(oid), v) for oid, v in part
+            )
+            for part in distinguished_name.strings_of(found.data) or ()
+        ]
+    ) == x509.Name.from_rfc4514_string(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("*,O=Example", "stands for many"),
+        ("C=\u00d6", "cannot have these letters"),
+        ("DC=b\u00fccher", "cannot have these letters"),
+        ("1.40.1=a", "at most 39"),
+        ("O=#0c0261", "cut"),
+        ("O=#0c01610c0161", "one value"),
+        ("O=#", "one value"),
+        ("CN=" + "ü" * 2100, "4096"),
+        ("CN=rx1,O=", "empty"),
+        ("rx1", "TYPE=VALUE"),
+        ("0x30zz", "in hex"),
+    ],
+)
+def test_what_cannot_be_an_identity_is_refused_with_a_reason(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Identity.parse("dn:" + text)
+
+
+def test_other_octets_of_a_name_are_kept_in_hex() -> None:
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Example", _ASN1Type.PrintableString)])
+    found, written = Identity(IdentityKind.DN, name.public_bytes()), Identity.parse("dn:O=example")
+    assert found.shown() == "dn:O=Example"
+    assert found.written() == str(found)
+    assert found != written
+    assert found.same_name(written)
+    assert not found.same_name(Identity.parse("dn:O=Example,C=DE"))
+    broken = Identity(IdentityKind.DN, b"\x30\x05ab")
+    assert not broken.same_name(broken)
+    assert broken.written() == str(broken)
+    bits = Identity.parse("dn:CN=a,O=#030200ff")
+    assert distinguished_name.strings_of(bits.data) is None
+    assert bits.written() == "dn:CN=a,O=#030200ff"
+
+
+@given(st.text(max_size=40), st.sampled_from(["", "CN=", "CN=a+O=", "C=", "2.5.4.3=#"]))
+def test_any_text_is_a_name_that_patterns_know_or_is_refused(text: str, begin: str) -> None:
+    try:
+        found = Identity.parse(f"dn:{begin}{text}")
+    except ValueError:
+        return
+    if "=" in begin + text:
+        assert found.distinguished_name() is not None
+        if "#" not in text + begin:
+            assert IdentityPattern.parse(f"dn:{begin}{text}").matches(found)
+    assert Identity.parse(found.written()) == found

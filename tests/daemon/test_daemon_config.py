@@ -241,7 +241,7 @@ def test_certificates_must_fit_key_and_identity(tmp_path: Path) -> None:
     assert len(good.credentials.certificate_chain) == 1
     for lines, words in (
         ('certificate = "own.crt"\nkey = "other.key"', "own.crt does not belong to the key other.key"),
-        ('certificate = "other.crt"\nkey = "other.key"', "is for fqdn:other.example, dn:0x"),
+        ('certificate = "other.crt"\nkey = "other.key"', "is for fqdn:other.example, dn:CN=other, expected"),
         ('certificate = "own.crt"', "a certificate is of no use without `key`"),
         ('key = "own.key"', "a key needs a `certificate`, or `raw_public_key = true`"),
         ('ca = ["own.crt"]', "is not a CA certificate"),
