@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
@@ -71,13 +72,12 @@ class Entrance(socket.socket):
 class _Guest(socket.socket):
     def __init__(self, found: socket.socket, leave: Callable[[], None]) -> None:
         super().__init__(found.family, found.type, found.proto, found.detach())
-        self._leave: Callable[[], None] | None = leave
+        # Once; also when a fault drops it without closing it, as asyncio does when it cannot be served.
+        self._leave: Final = weakref.finalize(self, leave)
 
     def close(self) -> None:
         super().close()
-        if self._leave is not None:
-            self._leave()
-            self._leave = None
+        self._leave()
 
 
 class Loop(asyncio.SelectorEventLoop):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import gc
 import logging
 import select
 import socket
@@ -324,3 +325,28 @@ def test_who_hangs_up_half_way_writes_no_log(
         with served.connect(HEAD + upgrade) as connection:
             read(connection)
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it was not closed
+def test_whom_a_fault_drops_leaves_the_place_free() -> None:
+    """asyncio does not close a connection for which there is no protocol."""
+
+    def faulty() -> asyncio.Protocol:
+        raise RuntimeError("nobody serves it")
+
+    async def come(crowd: Crowd) -> None:
+        listening = Entrance(bind(("127.0.0.1", 0)), crowd)
+        listening.setblocking(False)
+        server = await asyncio.get_running_loop().create_server(faulty, sock=listening)
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        reading = asyncio.ensure_future(reader.read())
+        while not reading.done():
+            gc.collect()  # the fault knows what it has dropped
+            await asyncio.sleep(0)
+        assert reading.result() == b""
+        writer.close()
+        server.close()
+
+    crowd = Crowd(Limits())
+    asyncio.run(asyncio.wait_for(come(crowd), 10))
+    assert len(crowd) == 0
