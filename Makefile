@@ -1,5 +1,5 @@
 # make demo     watch it: a key server, a sender, three receivers and a stranger, with real ESP
-# make check    lint, types and pure tests: a minute and a half on two cores
+# make check    lint, types and pure tests: two minutes on two cores
 # make test     everything: check, tests that need root or a guest kernel, all lab scenarios
 # make bench    the benchmarks
 # make lab      all lab scenarios (one: netns-lab/run NAME)
